@@ -13,7 +13,7 @@ from typing import Any, Final
 from pytest_flperf.backends.admin_api import ControlError
 from pytest_flperf.backends.attached import Attachment, api_of, as_int, entries, nearest, root_of, seconds, text_of
 from pytest_flperf.backends.base import About, BackendConfig, BackendError, Capabilities, ListedModel, OnProgress
-from pytest_flperf.backends.loading_server import LOAD_TIMEOUT_S, Found, Loaded, LoadingBackend
+from pytest_flperf.backends.on_demand_loading import LOAD_TIMEOUT_S, Found, Loaded, LoadingBackend
 from pytest_flperf.foundry_host.logs import clean
 
 __all__ = ["LmStudioBackend"]

@@ -39,7 +39,7 @@ from pytest_flperf.backends.base import (
     ListedModel,
     OnProgress,
 )
-from pytest_flperf.backends.loading_server import LOAD_TIMEOUT_S, Found, Loaded, LoadingBackend
+from pytest_flperf.backends.on_demand_loading import LOAD_TIMEOUT_S, Found, Loaded, LoadingBackend
 from pytest_flperf.foundry_host.logs import clean
 
 __all__ = ["OllamaBackend", "ollama_url"]

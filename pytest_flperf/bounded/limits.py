@@ -1,4 +1,4 @@
-"""Time and memory limits that a child process sets itself."""
+"""Time and memory limits of a child process: set by itself, watched by its parent."""
 
 from __future__ import annotations
 
@@ -8,9 +8,33 @@ import sys
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Limits", "disarm", "keep_within", "rearm"]
+__all__ = ["Limits", "Use", "disarm", "keep_within", "rearm"]
 
 _WALL_TIMES: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Time and memory observed since the child's last result."""
+
+    first_s: float | None = None
+    """Its processor time at the first look; None before that."""
+    spent_s: float = 0.0
+    """Processor time since then."""
+    rss_mb: float = 0.0
+
+    def later(self, pid: int) -> Use:
+        """Update from another look; unchanged where nothing can be read."""
+        import psutil
+
+        try:
+            process = psutil.Process(pid)
+            times, rss = process.cpu_times(), process.memory_info().rss
+        except psutil.Error:
+            return self
+        cpu_s = times.user + times.system
+        first_s = cpu_s if self.first_s is None else self.first_s
+        return Use(first_s, cpu_s - first_s, rss / (1 << 20))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +52,15 @@ class Limits:
         ``extra_s``: more processor time that the item may use.
         """
         return (self.time_s + extra_s) * _WALL_TIMES
+
+    def exceeded(self, seen: Use, silent_s: float, extra_s: float = 0.0) -> str:
+        """Reason to end the child, by what its parent saw of it; empty: none.
+
+        For limits that the OS does not enforce, such as memory on macOS.  The parent looks ten times a second.
+        """
+        if seen.spent_s > self.time_s + extra_s or silent_s > self.wall_s(extra_s):
+            return self.too_slow
+        return self.too_large if seen.rss_mb > self.memory_mb else ""
 
     @property
     def too_slow(self) -> str:

@@ -23,7 +23,7 @@ from typing import IO, Any, BinaryIO, Final, Self, TypeAlias
 from pytest_flperf._text import harmless
 from pytest_flperf.bounded.frames import read_frame, skip_to_mark, write_frame
 from pytest_flperf.bounded.job import KillOnClose
-from pytest_flperf.bounded.limits import Limits
+from pytest_flperf.bounded.limits import Limits, Use
 from pytest_flperf.bounded.worker import OUT_OF_MEMORY, PREPARING_S
 
 __all__ = ["BoundedProcess", "NoResult", "Result", "Stop"]
@@ -162,20 +162,21 @@ class _Child:
         talk.start()
         self._talk = talk
         found: list[Result] = []
-        heard, seen, extra_s = time.monotonic(), _Use(), PREPARING_S
+        heard, seen, extra_s = time.monotonic(), Use(), PREPARING_S
         while len(found) < count:
             try:
                 told = replies.get(timeout=_TICK_S)
             except queue.Empty:
                 seen = seen.later(self.process.pid)
-                fault = self._fault(time.monotonic() - heard, seen, extra_s)
+                starting_s = 0.0 if self._began else _STARTING_S
+                fault = self._limits.exceeded(seen, time.monotonic() - heard - starting_s, extra_s)
                 if fault or stop():
                     return found, fault
                 continue
             if told is None:
                 return found, self._why_it_ended()
             found += [NoResult(each[0]) if type(each) is tuple else each for each in told]
-            heard, seen, extra_s = time.monotonic(), _Use(), 0.0
+            heard, seen, extra_s = time.monotonic(), Use(), 0.0
             self._began = True
             if len(found) < count and stop():
                 break
@@ -202,13 +203,6 @@ class _Child:
         assert process.stdin is not None
         assert process.stdout is not None
         return process.stdin, process.stdout  # type: ignore[return-value]
-
-    def _fault(self, silent_s: float, seen: _Use, extra_s: float) -> str:
-        """Whether the child exceeds limits that the OS does not enforce."""
-        wall_s = self._limits.wall_s(extra_s) + (0 if self._began else _STARTING_S)
-        if seen.spent_s > self._limits.time_s + extra_s or silent_s > wall_s:
-            return self._limits.too_slow
-        return self._limits.too_large if seen.rss_mb > self._limits.memory_mb else ""
 
     def _why_it_ended(self) -> str:
         code = self.process.wait()
@@ -265,27 +259,3 @@ def _spawn(module: str, limits: Limits, log: IO[bytes]) -> subprocess.Popen[byte
         start_new_session=True,  # Ctrl-C in the terminal is ours to handle
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Use:
-    """Time and memory observed since the child's last result."""
-
-    first_s: float | None = None
-    """Its processor time at the first look; None before that."""
-    spent_s: float = 0.0
-    """Processor time since then."""
-    rss_mb: float = 0.0
-
-    def later(self, pid: int) -> _Use:
-        """Update from another look; unchanged where nothing can be read."""
-        import psutil
-
-        try:
-            process = psutil.Process(pid)
-            times, rss = process.cpu_times(), process.memory_info().rss
-        except psutil.Error:
-            return self
-        cpu_s = times.user + times.system
-        first_s = cpu_s if self.first_s is None else self.first_s
-        return _Use(first_s, cpu_s - first_s, rss / (1 << 20))

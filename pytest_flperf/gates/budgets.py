@@ -40,12 +40,9 @@ from pytest_flperf.results.records import BudgetVerdict, Measured, Requests
 from pytest_flperf.stats.inference.failure_bounds import requests_needed, upper_bound
 
 __all__ = [
-    "DEFAULT_BUDGET",
     "OF_SEARCHES",
     "Budget",
     "BudgetError",
-    "applicable",
-    "evaluate",
     "grows_with_load",
     "holding",
     "parse_budget",
@@ -319,14 +316,6 @@ def applicable(scenario: str, budgets: Iterable[Budget], model: str = "") -> tup
     chosen = holding(scenario, budgets, model)
     limited = any(budget.metric == "error_rate" and budget.operator in {"<=", "<"} for budget in chosen)
     return chosen if limited else (*chosen, DEFAULT_BUDGET)
-
-
-def evaluate(case: Measured, budgets: Iterable[Budget]) -> tuple[BudgetVerdict, ...]:
-    """The verdicts of all budgets that apply to a case.
-
-    The default budget is included.
-    """
-    return tuple(budget.judge(case) for budget in applicable(case.scenario, budgets, case.model))
 
 
 def _found(case: Measured, budget: Budget) -> tuple[float | None, int]:

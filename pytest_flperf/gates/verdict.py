@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from pytest_flperf._text import amount, printable
-from pytest_flperf.gates.budgets import Budget, evaluate
+from pytest_flperf.gates.budgets import Budget
+from pytest_flperf.gates.default_budget import evaluate
 from pytest_flperf.gates.format import against_lines, failing, headline
 from pytest_flperf.gates.hints import hint
 from pytest_flperf.results.bounds import bounded_case, first_lines

@@ -13,6 +13,7 @@ from pytest_flperf.history.clocks import latest_start
 from pytest_flperf.history.database import Database
 from pytest_flperf.history.rows import as_stored
 from pytest_flperf.history.selection import LOOK_BACK, Measurement
+from pytest_flperf.history.standing import BASELINES, BY_PERSON
 from pytest_flperf.history.stored_numbers import INFINITE, OF_CASES, STATISTICS
 from pytest_flperf.history.tables import ACCEPTED, CASES, METRICS, RUNS
 
@@ -23,7 +24,6 @@ _NODE_TAIL: Final = "substr(flperf_cases.nodeid, 401)"
 _NODE_CHARACTERS: Final = 400
 """The head of a node id is indexed, and databases use the index only for exactly this expression.  No condition on the
 whole id may be added: SQLite would merge it with the one on the head, and then use no index."""
-_BY_PERSON: Final = ("undecided", "regressed", "failed")
 _FIRST_PAGE: Final = 40
 _LARGER: Final = 4
 _AT_ONCE: Final = 500
@@ -242,7 +242,7 @@ class CaseQueries(Database):
 def _may_be_baseline() -> ColumnElement[bool]:
     """The condition of :attr:`Measurement.may_be_baseline` in SQL."""
     accepted = exists().where(ACCEPTED.c.run_id == RUNS.c.id).correlate(RUNS)
-    return (CASES.c.standing == "accepted") | (CASES.c.standing.in_(_BY_PERSON) & accepted)
+    return CASES.c.standing.in_(BASELINES) | (CASES.c.standing.in_(BY_PERSON) & accepted)
 
 
 def _measurement(row: RowMapping) -> Measurement:

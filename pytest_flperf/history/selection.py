@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from pytest_flperf.history.standing import Standing
+from pytest_flperf.history.standing import BASELINES, BY_PERSON, NOISE, Standing
 
 __all__ = ["LOOK_BACK", "NOISE_RUNS", "Measurement", "Selection", "select"]
 
@@ -42,17 +42,17 @@ class Measurement:
 
         It is then the first of a new level.
         """
-        return self.accepted and self.standing in ("undecided", "regressed", "failed")
+        return self.accepted and self.standing in BY_PERSON
 
     @property
     def may_be_baseline(self) -> bool:
         """Whether later runs may be compared with it."""
-        return self.standing == "accepted" or self.by_person
+        return self.standing in BASELINES or self.by_person
 
     @property
     def is_noise(self) -> bool:
         """Whether it counts as noise between runs of the same thing."""
-        return self.may_be_baseline or self.standing == "undecided"
+        return self.may_be_baseline or self.standing in NOISE
 
 
 @dataclass(frozen=True, slots=True)

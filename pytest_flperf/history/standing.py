@@ -8,11 +8,18 @@ from typing import Final, Literal, TypeAlias
 from pytest_flperf.results.comparison import DEFAULT_SCOPE, IMPLIED_SCOPE, Against, Comparison
 from pytest_flperf.results.records import CaseResult
 
-__all__ = ["Standing", "compared_with", "standing_of"]
+__all__ = ["BASELINES", "BY_PERSON", "NOISE", "Standing", "compared_with", "standing_of"]
 
 Standing: TypeAlias = Literal["accepted", "undecided", "regressed", "failed", "unmeasured"]
 """``accepted``: a baseline, and noise between runs; ``undecided``: noise only; ``regressed``, ``failed`` (it missed a
 budget, or its test failed) and ``unmeasured`` (skipped, cut short, nothing answered): neither."""
+
+BASELINES: Final[frozenset[Standing]] = frozenset({"accepted"})
+"""Standings of cases that later runs may be compared with."""
+BY_PERSON: Final[frozenset[Standing]] = frozenset({"undecided", "regressed", "failed"})
+"""Standings of cases that are baselines only where a person accepted their run."""
+NOISE: Final[frozenset[Standing]] = BASELINES | {"undecided"}
+"""Standings of cases that count as noise between runs of the same thing."""
 
 _PASSED: Final = frozenset({"passed", "xpassed"})
 _NOTHING_TO_JUDGE_BY: Final = frozenset({"first", "not_in_baseline"})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pytest_flperf.loadgen.loop_turns import LoopTurns
+from pytest_flperf.loadgen.turn_durations import LoopTurns
 from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.tls import TlsOptions
 

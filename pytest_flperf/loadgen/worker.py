@@ -14,12 +14,12 @@ from pytest_flperf.loadgen.channel import FrameReader, FrameWriter
 from pytest_flperf.loadgen.connection import Connection, Ended, Job
 from pytest_flperf.loadgen.connections import Connections
 from pytest_flperf.loadgen.deadlines import look_at, missed_or_due
-from pytest_flperf.loadgen.loop_turns import LAST_BUCKET, TURN_SHIFT, LoopTurns
 from pytest_flperf.loadgen.outbox import Outbox
 from pytest_flperf.loadgen.pacing import Pacing, rest_until
 from pytest_flperf.loadgen.plan import Deadlines, Destination, LoadSchedule
 from pytest_flperf.loadgen.poller import MOST_EVENTS, new_poller
 from pytest_flperf.loadgen.timers import Timers
+from pytest_flperf.loadgen.turn_durations import LAST_BUCKET, TURN_SHIFT, LoopTurns
 from pytest_flperf.wire.exchange import Ending, Phase
 from pytest_flperf.wire.tls import TlsOptions
 

@@ -20,10 +20,10 @@ from pytest_flperf.loadgen.channel import ChannelClosedError, FrameReader, Frame
 from pytest_flperf.loadgen.client_limits import client_limit, error_words, is_shortage
 from pytest_flperf.loadgen.entry_pool import EntryPool
 from pytest_flperf.loadgen.interrupts import Interrupts
-from pytest_flperf.loadgen.loop_turns import LoopTurns
 from pytest_flperf.loadgen.plan import OPEN_END, Entry, PlanStats, RequestPlan
 from pytest_flperf.loadgen.poller import new_poller
 from pytest_flperf.loadgen.queue import Incoming, Supply, longest_silence_s
+from pytest_flperf.loadgen.turn_durations import LoopTurns
 from pytest_flperf.wire.exchange import Ending, Exchange
 
 __all__ = ["LoadProcessError", "LoadSession", "Pending"]

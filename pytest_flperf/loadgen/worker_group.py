@@ -16,8 +16,8 @@ from typing import Final, Protocol
 
 from pytest_flperf.loadgen.entry_pool import EntryPool
 from pytest_flperf.loadgen.interrupts import Interrupts
-from pytest_flperf.loadgen.loop_turns import LoopTurns
 from pytest_flperf.loadgen.plan import Entry, PlanStats, RequestPlan
+from pytest_flperf.loadgen.turn_durations import LoopTurns
 from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.wire.exchange import Exchange
 

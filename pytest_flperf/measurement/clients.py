@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from pytest_flperf.loadgen.loop_turns import LoopTurns
 from pytest_flperf.loadgen.plan import PlanStats, RequestPlan
+from pytest_flperf.loadgen.turn_durations import LoopTurns
 from pytest_flperf.loadgen.worker_group import Plays, new_client
 from pytest_flperf.wire.exchange import Exchange
 

@@ -19,8 +19,8 @@ from typing import Any, Self
 
 from pytest_flperf.backends.base import Backend, OnProgress
 from pytest_flperf.loadgen.interrupts import Interrupts
-from pytest_flperf.loadgen.loop_turns import LoopTurns
 from pytest_flperf.loadgen.plan import PlanStats, RequestPlan
+from pytest_flperf.loadgen.turn_durations import LoopTurns
 from pytest_flperf.loadgen.worker_client import LoadProcessError
 from pytest_flperf.measurement.case_run import CaseRun, Prepared
 from pytest_flperf.measurement.clients import Clients

@@ -12,7 +12,7 @@ from typing import Final
 from pytest_flperf._text import printable
 from pytest_flperf.gates.format import name
 from pytest_flperf.gates.severity import failed_cases
-from pytest_flperf.report.answer_words import answer_sentence
+from pytest_flperf.report.answer_sentence import answer_sentence
 from pytest_flperf.report.efficiency_words import MIXED, cost_cell, cost_heading, run_cost_words
 from pytest_flperf.report.figures import errors, point, statistic
 from pytest_flperf.report.judged_tables import judged_tables

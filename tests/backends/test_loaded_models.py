@@ -122,7 +122,7 @@ def test_as_json(call: Call) -> None:
 
 def test_a_server_that_keeps_the_model(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says yes and does nothing: an error, and no success."""
-    monkeypatch.setattr("pytest_flperf.backends.loading_server._GONE_S", 0.1)
+    monkeypatch.setattr("pytest_flperf.backends.on_demand_loading._GONE_S", 0.1)
 
     class Stubborn(OllamaDouble):
         def answer(self, asked: Asked) -> Answer:
@@ -306,6 +306,6 @@ def test_the_server_says_why_not(call: Call, monkeypatch: pytest.MonkeyPatch) ->
         at = ("--backend=ollama", f"--base-url={ollama.root}")
         call("load", "tiny", *at)
         for status in (403, 500):
-            monkeypatch.setattr("pytest_flperf.backends.loading_server._GONE_S", 600.0 if status == 403 else 0.1)
+            monkeypatch.setattr("pytest_flperf.backends.on_demand_loading._GONE_S", 600.0 if status == 403 else 0.1)
             ollama.status = status
             assert "keys of readers may not unload" in call("unload", "tiny", *at)[2]

@@ -9,14 +9,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_flperf.gates.budgets import (
-    DEFAULT_BUDGET,
     Budget,
     BudgetError,
-    applicable,
-    evaluate,
     parse_budget,
     parse_budgets,
 )
+from pytest_flperf.gates.default_budget import DEFAULT_BUDGET, applicable, evaluate
 from pytest_flperf.results.answer_quality import AnswerQuality
 from pytest_flperf.results.capacity import Search, SearchStep
 from pytest_flperf.results.metrics import CASE_METRICS, METRICS, OTHER_NAMES, REQUEST_METRICS, STATISTICS

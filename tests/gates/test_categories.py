@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_flperf.gates.budgets import BudgetError, evaluate, parse_budget, same_number
+from pytest_flperf.gates.budgets import BudgetError, parse_budget, same_number
+from pytest_flperf.gates.default_budget import evaluate
 from pytest_flperf.gates.rules import RuleError, is_mean, is_score, parse_rule
 from pytest_flperf.results.answer_quality import AnswerQuality, CategoryQuality
 from pytest_flperf.results.records import Measured, PlannedCase, Requests

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_flperf.gates.budgets import DEFAULT_BUDGET, applicable, parse_budget, parse_budgets
+from pytest_flperf.gates.budgets import parse_budget, parse_budgets
+from pytest_flperf.gates.default_budget import DEFAULT_BUDGET, applicable
 from pytest_flperf.gates.suggestions import ONE_RUN_MARGIN, LeftOut, Suggestion, scoped, suggest
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.records import CaseResult, Requests

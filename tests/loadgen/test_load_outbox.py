@@ -10,9 +10,9 @@ from load_doubles import S, plan_of, played, reference_request, request, target_
 
 from pytest_flperf.clock import RecentOffset
 from pytest_flperf.loadgen.connection import Job
-from pytest_flperf.loadgen.loop_turns import LAST_BUCKET, LoopTurns
 from pytest_flperf.loadgen.outbox import Outbox
 from pytest_flperf.loadgen.queue import Incoming
+from pytest_flperf.loadgen.turn_durations import LAST_BUCKET, LoopTurns
 from pytest_flperf.loadgen.worker_client import LoadSession
 from pytest_flperf.loadgen.worker_group import LoadGroup
 from pytest_flperf.reference_server import ReferenceServer

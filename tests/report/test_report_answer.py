@@ -9,7 +9,7 @@ from report_doubles import HOSTILE, case, run
 
 from pytest_flperf.answers.answer import answer
 from pytest_flperf.gates.format import WORDS
-from pytest_flperf.report.answer_words import answer_of, answer_sentence
+from pytest_flperf.report.answer_sentence import answer_of, answer_sentence
 from pytest_flperf.report.html.pages import Pages
 from pytest_flperf.report.markdown import markdown
 from pytest_flperf.report.terminal.comparisons import compared_lines

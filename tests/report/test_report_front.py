@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from report_doubles import HOSTILE, case, measured, run
 
 from pytest_flperf.answers.answer import answer
-from pytest_flperf.report.answer_words import answer_sentence
+from pytest_flperf.report.answer_sentence import answer_sentence
 from pytest_flperf.report.html.label_places import Box, placed
 from pytest_flperf.report.html.pages import Pages
 from pytest_flperf.report.markdown import markdown

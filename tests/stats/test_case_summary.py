@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_flperf.loadgen.loop_turns import LoopTurns
+from pytest_flperf.loadgen.turn_durations import LoopTurns
 from pytest_flperf.measurement.planned import planned_result
 from pytest_flperf.results.records import CaseResult, ClockQuality, LagMs, LoopMs
 from pytest_flperf.results.serving import Target

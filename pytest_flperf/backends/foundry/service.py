@@ -18,7 +18,7 @@ from pytest_flperf.backends.attached import Attachment, api_of, root_of, seconds
 from pytest_flperf.backends.base import About, BackendConfig, BackendError, Capabilities, ListedModel, OnProgress
 from pytest_flperf.backends.foundry.command import service_url
 from pytest_flperf.backends.foundry.service_api import DEVICES, NewerApi, OlderApi, device_in
-from pytest_flperf.backends.loading_server import LOAD_TIMEOUT_S, Found, Loaded, LoadingBackend
+from pytest_flperf.backends.on_demand_loading import LOAD_TIMEOUT_S, Found, Loaded, LoadingBackend
 from pytest_flperf.foundry_host.logs import clean
 from pytest_flperf.foundry_host.reachability import check_answers
 

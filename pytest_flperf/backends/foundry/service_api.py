@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pytest_flperf.backends.admin_api import Control, ControlError
 from pytest_flperf.backends.attached import as_int, nearest, text_of
 from pytest_flperf.backends.base import BackendError, ListedModel
-from pytest_flperf.backends.loading_server import Found, Loaded
+from pytest_flperf.backends.on_demand_loading import Found, Loaded
 from pytest_flperf.foundry_host.logs import clean
 
 __all__ = ["DEVICES", "NewerApi", "OlderApi", "device_in"]

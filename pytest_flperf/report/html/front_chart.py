@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf._text import printable
-from pytest_flperf.report.answer_words import answer_of
+from pytest_flperf.report.answer_sentence import answer_of
 from pytest_flperf.report.figures import NOTHING, counted, number
 from pytest_flperf.report.html.axes import Axis, axis_of, tick_text
 from pytest_flperf.report.html.charts import (

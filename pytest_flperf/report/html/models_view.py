@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from pytest_flperf.report.answer_words import answer_of, goal_words
+from pytest_flperf.report.answer_sentence import answer_of, goal_words
 from pytest_flperf.report.efficiency_words import MIXED, cost_cell, cost_heading
 from pytest_flperf.report.figures import NOTHING, errors, number, statistic
 from pytest_flperf.report.html.charts import colour_class

@@ -7,7 +7,7 @@ from typing import Final
 
 from pytest_flperf.gates.severity import failed_cases
 from pytest_flperf.history.earlier_runs import EarlierRuns
-from pytest_flperf.report.answer_words import answer_of, answer_sentence
+from pytest_flperf.report.answer_sentence import answer_of, answer_sentence
 from pytest_flperf.report.efficiency_words import MIXED, cost_cell, cost_heading, run_cost_words
 from pytest_flperf.report.figures import NOTHING, counted, errors, number, point, statistic
 from pytest_flperf.report.html.case_view import case_section, failed_case, tone_of

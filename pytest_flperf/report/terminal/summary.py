@@ -12,7 +12,7 @@ from typing import Final
 
 from pytest_flperf._text import amount, printable
 from pytest_flperf.gates.format import against_lines
-from pytest_flperf.report.answer_words import answer_sentence
+from pytest_flperf.report.answer_sentence import answer_sentence
 from pytest_flperf.report.efficiency_words import efficiency_facts, run_cost_words
 from pytest_flperf.report.figures import (
     MARK,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from pytest_flperf.loadgen.loop_turns import LoopTurns
+from pytest_flperf.loadgen.turn_durations import LoopTurns
 from pytest_flperf.results.records import ClockQuality, LagMs, LoopMs
 from pytest_flperf.stats.descriptive.quantiles import Column
 from pytest_flperf.stats.descriptive.summary import quantile
