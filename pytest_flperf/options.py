@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BEGUN",
+    "FLEET",
     "ITEM_RESULTS",
     "MEASURES",
     "NULL",
@@ -45,6 +46,8 @@ TOLD_PROPERTIES: Final[pytest.StashKey[dict[str, list[tuple[str, str]]]]] = pyte
 """On an item: the properties that its report got, by the node id of the case."""
 BEGUN: Final[pytest.StashKey[tuple[float, str]]] = pytest.StashKey()
 """On the config of xdist's controller: when the run began and the end of its id, the same in all workers."""
+FLEET: Final[pytest.StashKey[dict[str, Any]]] = pytest.StashKey()
+"""On the config of xdist's controller: the machines of its workers, by the worker's id."""
 NULL: Final = "null"
 """Takes a parameter out of requests, as in a suite."""
 STARTED: Final[pytest.StashKey[float]] = pytest.StashKey()

@@ -102,6 +102,10 @@ def _configure(config: pytest.Config) -> None:
 
         config.stash[SELECTION].load(config)
         register(config)
+        if config.getoption("dist", default="no") == "each":
+            from pytest_flperf.integration.fleet import no_restarts
+
+            no_restarts(config)
     elif config.getoption("flperf_suite"):
         raise pytest.UsageError("--flperf-suite came too late: load the plugin with -p pytest_flperf.plugin")
     elif any(config.getoption(option.dest) is not None for option in OPTIONS):
@@ -132,9 +136,11 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
 
     register(config)
     if SUITE_REFS in config.stash:
+        from pytest_flperf.integration.fleet import check_arguments
         from pytest_flperf.integration.xdist import refuse_neighbours
 
         refuse_neighbours(specs)
+        check_arguments(config, specs)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -142,6 +148,13 @@ def pytest_configure_node(node: Any) -> None:
     """Let the workers of xdist file their journals under the id of this run."""
     begun = node.config.stash.setdefault(BEGUN, (time.time(), node.workerinput["testrunuid"][:4]))
     node.workerinput["flperf_begun"] = begun
+    specs = node.nodemanager.specs
+    if SUITE_REFS in node.config.stash and (len(specs) > 1 or not specs[0].popen):
+        from pytest_flperf.integration.fleet import add_machine
+
+        # machines may share a folder, and not a run's files
+        node.workerinput["flperf_begun"] = (begun[0], f"{begun[1]}-{node.gateway.id}")
+        add_machine(node)
 
 
 @pytest.hookimpl(trylast=True)

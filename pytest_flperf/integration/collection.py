@@ -6,7 +6,6 @@ They are found before pytest collects, and loaded before collection begins.
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from pytest_flperf.integration.suite_args import (
     typed_suites,
 )
 from pytest_flperf.options import SUITE_NAMES, SUITE_REFS
+from pytest_flperf.results.host import host_name
 from pytest_flperf.results.records import PlannedCase
 from pytest_flperf.session.errors import OptionsError
 from pytest_flperf.session.planned_cases import UNKNOWN_MODEL, planned_case
@@ -184,7 +184,7 @@ class Selection:
                 for case in loaded.cases:
                     if case.nodeid == nodeid:
                         return planned_case(case, nodeid)
-                return PlannedCase(nodeid, loaded.suite.name, name, UNKNOWN_MODEL, host=platform.node())
+                return PlannedCase(nodeid, loaded.suite.name, name, UNKNOWN_MODEL, host=host_name())
         return None
 
     def arrange(self, config: pytest.Config) -> None:

@@ -16,7 +16,7 @@ from pytest_flperf.integration.item_state import case_of, takes_fixture
 from pytest_flperf.integration.progress import TerminalProgress
 from pytest_flperf.integration.signals import stopper_of
 from pytest_flperf.integration.xdist import is_controller, is_worker, neighbours, run_begun, run_token
-from pytest_flperf.options import STARTED, SUITE_NAMES, SUITE_REFS
+from pytest_flperf.options import FLEET, STARTED, SUITE_NAMES, SUITE_REFS
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.session.default_model import DefaultModels
 from pytest_flperf.session.errors import OptionsError
@@ -117,6 +117,7 @@ def _context_of(config: pytest.Config, options: RunOptions) -> RunContext:
     suites = config.stash.get(SUITE_REFS, ())
     started_at, token = run_begun(config)
     beside = neighbours(config)
+    machines = tuple(config.stash.get(FLEET, {}).values())
     return RunContext(
         options=options,
         here=config.invocation_params.dir,
@@ -125,6 +126,8 @@ def _context_of(config: pytest.Config, options: RunOptions) -> RunContext:
         started_at=started_at,
         begun_s=config.stash.get(STARTED, time.monotonic()),
         suites=suites,
+        hosts=tuple(machine.host for machine in machines),
+        versions=machines[0].versions if machines else {},
         suite_digests=config.stash.get(SUITE_DIGESTS, {}),
         suite_cases=config.stash.get(SUITE_CASES, ()),
         names=config.stash.get(SUITE_NAMES, ("tests",)),

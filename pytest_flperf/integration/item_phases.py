@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from typing import Any, Final
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from pytest_flperf.integration.current_run import measuring_run
 from pytest_flperf.integration.item_state import case_of
 from pytest_flperf.options import ITEM_RESULTS
+from pytest_flperf.results.host import host_name
 from pytest_flperf.results.records import PlannedCase
 from pytest_flperf.session.errors import OptionsError
 from pytest_flperf.session.planned_cases import UNKNOWN_MODEL, planned_case
@@ -35,7 +35,7 @@ def _planned(item: pytest.Item) -> PlannedCase:
     case = case_of(item)
     if case is not None:
         return planned_case(case, item.nodeid)
-    return PlannedCase(item.nodeid, _SUITE, item.name, _model_of(item), host=platform.node())
+    return PlannedCase(item.nodeid, _SUITE, item.name, _model_of(item), host=host_name())
 
 
 def _model_of(item: pytest.Item) -> str:

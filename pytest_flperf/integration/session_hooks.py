@@ -6,20 +6,22 @@ every run of pytest, which looks at each hook of each plugin.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from pytest_flperf._text import harmless
+from pytest_flperf._text import harmless, printable
 from pytest_flperf.integration.current_run import RUN, measuring_run
 from pytest_flperf.integration.signals import Terminated, stopper_of
 from pytest_flperf.integration.xdist import is_controller, is_worker
-from pytest_flperf.options import SUITE_REFS
+from pytest_flperf.options import FLEET, SUITE_REFS
 
 if TYPE_CHECKING:
     from pytest_flperf.integration.collection import Selection
+    from pytest_flperf.integration.fleet import Machine
     from pytest_flperf.session.run import MeasuringRun
 
 __all__ = ["expects_a_run", "register"]
@@ -213,9 +215,70 @@ class _SessionHooks:
 
         selection = self._selection
         planned = selection.planned(report.nodeid) if selection is not None else None
+        machine = self._machine(getattr(report, "node", None))
+        if planned is not None and machine is not None:
+            planned = replace(planned, host=machine.host.name)
         run = self._config.stash.get(RUN, None) if planned is None else self._run()
         if run is None or not run.record.lost_worker(report.nodeid, phase_of(report, run.record.masked), planned):
             self._faults.append(reason_of(report))
+
+    def _machine(self, node: Any) -> Machine | None:
+        """Machine of a worker that was asked before it measured."""
+        if FLEET not in self._config.stash:
+            return None
+        from pytest_flperf.integration.fleet import machine_of
+
+        return machine_of(self._config, node)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        """Remember what a machine has to run."""
+        machine = self._machine(node)
+        if machine is not None:
+            machine.nodeids = tuple(ids)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        """Report what a lost machine did not begin, before the case that it was lost in."""
+        node = getattr(report, "node", None)
+        machine, selection = self._machine(node), self._selection
+        if machine is None or selection is None or self._config.option.maxworkerrestart != "0":
+            return  # a new worker runs the rest
+        from pytest_flperf.integration.fleet import lost_reports
+
+        run = self._run()
+        known = {case.nodeid for case in run.record.cases if case.host == machine.host.name} if run is not None else ()
+        reason = f"its worker ended while it ran {crashitem}"
+        for lost in lost_reports(machine, node, reason, selection, {*known, crashitem}):
+            self._config.hook.pytest_runtest_logreport(report=lost)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """Report all cases of a machine that was lost before it had listed them.
+
+        Pytest-xdist ends the session with status 0 then.
+        """
+        machine, selection = self._machine(node), self._selection
+        if not error or machine is None or selection is None or machine.nodeids:
+            return
+        from pytest_flperf.integration.fleet import lost_reports
+
+        machine.nodeids = tuple(case.nodeid for case in selection.cases)
+        for lost in lost_reports(machine, node, "its worker ended before it had listed its tests", selection, ()):
+            self._config.hook.pytest_runtest_logreport(report=lost)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionstart(self) -> Generator[None]:
+        """Refuse a machine that can't be reached, in one line."""
+        try:
+            yield
+        except Exception as error:
+            if type(error).__name__ != "HostNotFound":  # execnet's; nothing here imports it
+                raise
+            raise pytest.UsageError(
+                f"{printable(str(error), 300)}: the machine can't be reached, or has no such Python; expected that "
+                "'ssh HOST PYTHON -V' works without a question"
+            ) from error
 
     def _run(self) -> MeasuringRun | None:
         """Run of this session; None if its options are wrong.

@@ -53,7 +53,8 @@ def neighbours(config: pytest.Config) -> int:
 
     They are refused for suites, but not for a user's own tests.
     """
-    count: int = vars(config).get("workerinput", {}).get("workercount", 1)
+    told = vars(config).get("workerinput", {})
+    count: int = 1 if told.get("flperf_alone") else told.get("workercount", 1)
     return count - 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from dataclasses import replace
 from typing import Any, Final
@@ -33,6 +32,7 @@ from pytest_flperf.measurement.preflight import (
 from pytest_flperf.measurement.recording import CaseRecording, Recorder
 from pytest_flperf.measurement.request_plans import CasePlans, target_of
 from pytest_flperf.measurement.verifying import TRIES_UNTIL_HOPELESS, NoAnswerError, Verifier
+from pytest_flperf.results.host import host_name
 from pytest_flperf.results.notes import Note
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case
@@ -69,7 +69,7 @@ class Models:
         self._moved: dict[Endpoint, Endpoint] = {}  # where the API of a server was found that isn't at its URL
         self._waited: dict[str, str] = {}  # by model, what is to be said of a wait for it
         self._waited_in_vain: set[str] = set()
-        self._host = platform.node()
+        self._host = host_name()
 
     def ready(
         self,

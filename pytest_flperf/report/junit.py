@@ -6,7 +6,7 @@ Properties are for tools that read them (Jenkins), the text is for the others (G
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -156,7 +156,7 @@ def case_text(case: CaseResult) -> str:
 
 def complete(
     path: Path,
-    texts: Mapping[str, Sequence[str]],
+    texts: Mapping[tuple[str, str], Sequence[str]],
     status: str,
     more: Mapping[str, Sequence[tuple[str, str]]] = _NOTHING,
 ) -> str:
@@ -167,9 +167,10 @@ def complete(
 
     Args:
         path: The file; replaced whole, or left as it is.
-        texts: Texts of cases, by the value of the property :data:`NODEID_PROPERTY`.
+        texts: Texts of cases, by the values of the properties :data:`NODEID_PROPERTY` and ``host``.  Where there are
+            several hosts, the name of a test gets its own.
         status: The run's status, for a property of the test suite.
-        more: Properties of cases that were known only after their tests, likewise.
+        more: Properties of cases that were known only after their tests, by the value of :data:`NODEID_PROPERTY`.
 
     Returns:
         Why nothing was added; empty where all is well.
@@ -183,8 +184,9 @@ def complete(
         return error.strerror or str(error)
     except ET.ParseError as error:
         return f"it is not XML: {error}"
+    hosts = len({host for _, host in texts}) > 1
     for test in tree.iter("testcase"):
-        _add(test, texts)
+        _add(test, texts, hosts=hosts)
         _add_properties(test, more)
     for suite in tree.iter("testsuite"):
         _add_status(suite, status)
@@ -199,13 +201,11 @@ def _add_status(suite: ET.Element, status: str) -> None:
     ET.SubElement(found, "property", name=STATUS_PROPERTY, value=status)
 
 
-def _add(test: ET.Element, texts: Mapping[str, Sequence[str]]) -> None:
-    said = [
-        text
-        for each in test.iter("property")
-        if each.get("name") == NODEID_PROPERTY
-        for text in texts.get(each.get("value") or "", ())
-    ]
+def _add(test: ET.Element, texts: Mapping[tuple[str, str], Sequence[str]], *, hosts: bool) -> None:
+    cases = list(_cases(test))
+    if hosts and cases:
+        test.set("name", f"{test.get('name')} ({cases[0][1]})")
+    said = [text for case in cases for text in texts.get(case, ())]
     if not said:
         return
     out = test.find("system-out")
@@ -221,6 +221,18 @@ def _add_properties(test: ET.Element, more: Mapping[str, Sequence[tuple[str, str
     of_case = next((each.get("value") for each in found if each.get("name") == NODEID_PROPERTY), None)
     for name, value in more.get(of_case or "", ()):
         ET.SubElement(found, "property", name=name, value=value)
+
+
+def _cases(test: ET.Element) -> Iterator[tuple[str, str]]:
+    """Node id and host of each case of a test."""
+    nodeid: str | None = None
+    for each in test.iter("property"):
+        name, value = each.get("name"), each.get("value") or ""
+        if name == NODEID_PROPERTY:
+            nodeid = value
+        elif name == "host" and nodeid is not None:
+            yield nodeid, value
+            nodeid = None
 
 
 def _filled(texts: Iterable[str | None]) -> list[str]:

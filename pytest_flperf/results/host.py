@@ -18,7 +18,7 @@ from typing import Final
 from pytest_flperf.results.records import HostInfo
 from pytest_flperf.results.serialize import plain_text
 
-__all__ = ["DISTRIBUTIONS", "host_info", "versions"]
+__all__ = ["DISTRIBUTIONS", "host_info", "host_name", "versions"]
 
 DISTRIBUTIONS: Final = (
     "pytest_flperf",
@@ -33,8 +33,14 @@ DISTRIBUTIONS: Final = (
 )
 """Distributions that can move a number, by the key under which ``results.json`` has them."""
 
+_LONGEST_NAME: Final = 100
 _MB: Final = 1 << 20
 _READ_MOST: Final = 1 << 16
+
+
+def host_name() -> str:
+    """Name of this machine in results: ``FLPERF_HOST``, or that of the system."""
+    return plain_text(os.environ.get("FLPERF_HOST", "").strip()[:_LONGEST_NAME] or platform.node())
 
 
 def host_info(gpus: Iterable[str] = ()) -> HostInfo:
@@ -46,7 +52,7 @@ def host_info(gpus: Iterable[str] = ()) -> HostInfo:
     """
     logical, physical, ram_bytes = _sizes()
     return HostInfo(
-        name=plain_text(platform.node()),
+        name=host_name(),
         os=_os_name(),
         cpu=_cpu_name(),
         cores=logical,

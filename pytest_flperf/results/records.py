@@ -356,7 +356,7 @@ class Run(Record):
     merged: tuple[str, ...] = ()
     """Ids of the runs that this one joins (``flperf merge``)."""
     hosts: tuple[HostInfo, ...] = ()
-    """The machines of a run that joins others; cases name theirs."""
+    """The machines, where there are several; cases name theirs."""
 
     _readers: ClassVar[Mapping[str, Reader]] = {
         "answer": RunAnswer.from_dict,

@@ -110,7 +110,7 @@ class Publisher:
         """
         from pytest_flperf.report.junit import case_text, complete, judged_properties
 
-        texts = {printable(case.nodeid): [case_text(case)] for case in run.cases}
+        texts = {(printable(case.nodeid), printable(case.host)): [case_text(case)] for case in run.cases}
         rows = () if judged is None or judged.rubric is None else judged.rubric.cases
         more = {printable(row.nodeid): judged_properties(row) for row in rows}
         problem = complete(self._place(os.path.expandvars(path)), texts, run.status, more)

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_flperf.results.records import CaseResult, Run
+from pytest_flperf.results.records import CaseResult, HostInfo, Run
 from pytest_flperf.session.progress import Progress
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ class RunContext:
     """Their digests, by reference."""
     suite_cases: tuple[str, ...] = ()
     """Node ids of all their cases, selected or not."""
+    hosts: tuple[HostInfo, ...] = ()
+    """Machines that measure for this process; empty: this one measures."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions on these machines; empty: those here."""
     names: tuple[str, ...] = ("tests",)
     """Names of the suites."""
     targets: tuple[TargetSpec, ...] = ()

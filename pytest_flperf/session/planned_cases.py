@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from typing import NamedTuple
 
+from pytest_flperf.results.host import host_name
 from pytest_flperf.results.records import PlannedCase
 from pytest_flperf.suite.model import Case
 
@@ -29,7 +29,7 @@ def planned_case(case: Case, nodeid: str) -> PlannedCase:
         scenario=case.scenario.name,
         model=case.model,
         parameters=dict(case.parameters),
-        host=platform.node(),
+        host=host_name(),
         description=case.scenario.description,
         expected_output_length=case.scenario.expected_output_length,
         tags=case.scenario.tags,

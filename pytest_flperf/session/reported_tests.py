@@ -38,13 +38,13 @@ class ReportedTests:
         self._set(key, test)
         return test.attempts[-1].over
 
-    def crashed(self, nodeid: str, phase: Phase) -> bool:
+    def crashed(self, nodeid: str, phase: Phase, host: str | None = None) -> bool:
         """Record that a worker crashed during a test.
 
-        Returns whether the test is known to measure.
+        ``host``: its machine; None: any.  Returns whether the test is known to measure.
         """
-        for (known, _), test in reversed(self._tests.items()):
-            if known == nodeid:
+        for (known, where), test in reversed(self._tests.items()):
+            if known == nodeid and host in (None, where):
                 self.hear(test.planned, phase, of_suite=test.of_suite)
                 return True
         return False

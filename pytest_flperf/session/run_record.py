@@ -127,7 +127,7 @@ class RunRecord:
 
         ``planned``: the planned case, if the test is from a suite.
         """
-        if self._tests.crashed(nodeid, phase):
+        if self._tests.crashed(nodeid, phase, None if planned is None else planned.host):
             return True
         if planned is not None:
             self._tests.hear(planned, phase, of_suite=True)
@@ -283,7 +283,8 @@ class RunRecord:
             status=self._status,
             suites=self._context.suites,
             command=self.command,
-            host=replace(self._host, gpus=self.gpus or self._host.gpus),
+            host=self._machine,
+            hosts=self._context.hosts if len(self._context.hosts) > 1 else (),
             versions=self._versions,
             clock=merge_clocks(case.clock for case in cases),
             notes=(*self._notes, *absent_lines(cases)),
@@ -297,13 +298,21 @@ class RunRecord:
             run = replace(run, answer=answer(replace(run, cases=cases)))
         return replace(bounded_run(run), cases=cases)
 
+    @property
+    def _machine(self) -> HostInfo | None:
+        """The machine that measures; None where several do."""
+        hosts = self._context.hosts
+        if hosts:
+            return hosts[0] if len(hosts) == 1 else None
+        return replace(self._host, gpus=self.gpus or self._host.gpus)
+
     @cached_property
     def _host(self) -> HostInfo:
         return host_info()
 
     @cached_property
     def _versions(self) -> dict[str, str]:
-        return versions()
+        return dict(self._context.versions) or versions()
 
     def _save(self) -> Run:
         begun = time.monotonic()

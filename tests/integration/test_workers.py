@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tiny_runs import Tiny
 
+from pytest_flperf.integration.fleet import check_suites, check_versions
 from pytest_flperf.integration.xdist import refuse_neighbours
 
 
@@ -70,3 +71,21 @@ def test_plugin_that_comes_late(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> 
     done = tiny.run("--flperf-suite=tiny.json", *tiny.at)
     assert done.ret == pytest.ExitCode.USAGE_ERROR, done.text
     assert "-p pytest_flperf.plugin" in done.text
+
+
+def test_machines_with_other_versions_or_suites() -> None:
+    """The message says where, what is there and what was expected; packages that only the machines have must agree."""
+    known = {"pytest_flperf": "0.1.0", "pytest": "9.2.0", "psutil": "7.0"}
+    check_versions("b (ssh=b)", known, known, "laptop-a")
+    check_versions("b (ssh=b)", known, {**known, "psutil": "6.0"}, None)
+    with pytest.raises(pytest.UsageError) as told:
+        check_versions("b (ssh=b)", known, {**known, "psutil": "6.0", "onnxruntime": "1.2"}, "laptop-a")
+    assert str(told.value) == (
+        "b (ssh=b): found other versions: onnxruntime missing (1.2 on laptop-a), psutil 7.0 (6.0 on laptop-a); "
+        "expected the same everywhere"
+    )
+    with pytest.raises(pytest.UsageError, match=r"found other versions: pytest 9\.2\.0 \(8\.4\.0 here\); expected"):
+        check_versions("b (ssh=b)", known, {**known, "pytest": "8.4.0"}, None)
+    check_suites("b (ssh=b)", {"flperf:quick": "1", "quick": "1"}, {"flperf:quick": "1"})
+    with pytest.raises(pytest.UsageError, match=r"b \(ssh=b\): the suites differ from those here \(quick\)"):
+        check_suites("b (ssh=b)", {"quick": "1"}, {"flperf:quick": "2"})
