@@ -125,8 +125,10 @@ def _configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """One worker where suites run: two on one machine would disturb each other."""
-    return 1 if SUITE_REFS in config.stash else None
+    """One worker where suites run, with ``-n auto``."""
+    from pytest_flperf.integration.xdist import auto_workers
+
+    return auto_workers(config)
 
 
 @pytest.hookimpl(optionalhook=True)

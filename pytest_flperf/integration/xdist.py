@@ -9,9 +9,17 @@ from typing import Any
 
 import pytest
 
-from pytest_flperf.options import BEGUN
+from pytest_flperf.options import BEGUN, SUITE_REFS
 
-__all__ = ["is_controller", "is_worker", "neighbours", "refuse_neighbours", "run_begun", "run_token"]
+__all__ = ["auto_workers", "is_controller", "is_worker", "neighbours", "refuse_neighbours", "run_begun", "run_token"]
+
+
+def auto_workers(config: pytest.Config) -> int | None:
+    """Number of workers that ``-n auto`` means; None: as xdist counts.
+
+    One where suites run: two on one machine would disturb each other.
+    """
+    return 1 if SUITE_REFS in config.stash else None
 
 
 def refuse_neighbours(specs: Sequence[Any]) -> None:
