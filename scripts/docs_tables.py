@@ -14,8 +14,9 @@ from typing import Any
 
 from pytest_flperf.history.tables import METADATA
 from pytest_flperf.options import OPTIONS
-from pytest_flperf.results.metrics import METRICS, RUN_METRICS, Metric
+from pytest_flperf.results.metrics import METRICS, Metric
 from pytest_flperf.results.records import load_schema
+from pytest_flperf.results.run_metrics import RUN_METRICS
 from pytest_flperf.suite.schema.document import json_schema
 
 _LARGE = 10**12

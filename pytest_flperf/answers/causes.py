@@ -10,7 +10,7 @@ from pytest_flperf._text import amount
 from pytest_flperf.gates.format import failing, name
 from pytest_flperf.gates.severity import failed_cases
 from pytest_flperf.results.answer import Cause
-from pytest_flperf.results.metrics import unit_of
+from pytest_flperf.results.metric_statistics import unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult
 
 __all__ = ["causes_of"]

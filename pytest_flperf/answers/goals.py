@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 from pytest_flperf.answers.scenarios import ScenarioCases, in_turns, scenarios_of
 from pytest_flperf.answers.scores import Scores, scores_of
 from pytest_flperf.results.answer import CHANCE, GoalName
-from pytest_flperf.results.metrics import REQUESTS_NEEDED
+from pytest_flperf.results.metric_statistics import REQUESTS_NEEDED
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.serialize import Interval
 from pytest_flperf.stats.inference.lead import FEWEST_SCENARIOS, Lead, Pair, lead_between, lead_in_turns

@@ -17,7 +17,9 @@ from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 from pytest_flperf._text import shorten
-from pytest_flperf.results.metrics import METRICS, OTHER_NAMES, Metric, is_statistic, statistics_of, unit_of
+from pytest_flperf.results.metric_aliases import OTHER_NAMES
+from pytest_flperf.results.metric_statistics import is_statistic, statistics_of, unit_of
+from pytest_flperf.results.metrics import METRICS, Metric
 
 __all__ = [
     "COMPARE",

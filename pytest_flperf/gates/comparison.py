@@ -22,7 +22,8 @@ from pytest_flperf.gates.rules import (
     rules_for,
 )
 from pytest_flperf.results.comparison import Comparison
-from pytest_flperf.results.metrics import OF_CALLS, REQUESTS_NEEDED
+from pytest_flperf.results.metric_statistics import REQUESTS_NEEDED
+from pytest_flperf.results.metrics import OF_CALLS
 from pytest_flperf.results.records import Measured
 from pytest_flperf.stats.inference.findings import FEWEST_RUNS, ErrorRates, Finding, Word
 from pytest_flperf.stats.inference.schedule import spent_at

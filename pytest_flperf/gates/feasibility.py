@@ -7,7 +7,8 @@ from math import comb, expm1, sqrt
 from typing import Final
 
 from pytest_flperf.gates.rules import COUNTED, EXTREMES, Rule, is_mean, is_score
-from pytest_flperf.results.metrics import OF_CALLS, RATIOS, REQUESTS_NEEDED
+from pytest_flperf.results.metric_statistics import REQUESTS_NEEDED
+from pytest_flperf.results.metrics import OF_CALLS, RATIOS
 from pytest_flperf.stats.inference.findings import FEWEST_RUNS, MEAN_REQUESTS, ErrorRates
 from pytest_flperf.stats.inference.sample_sizes import LEAST_EVIDENCE, fewest_losses, fewest_to_exclude
 from pytest_flperf.stats.inference.schedule import ORDER_BLOCK, looks, spent_at

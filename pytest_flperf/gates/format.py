@@ -10,7 +10,8 @@ from pytest_flperf._text import amount, printable
 from pytest_flperf.gates.rules import COUNTED, DEFAULT_SCOPE, IMPLIED_SCOPE
 from pytest_flperf.results.bounds import first_lines
 from pytest_flperf.results.comparison import Against, Comparison
-from pytest_flperf.results.metrics import METRICS, unit_of
+from pytest_flperf.results.metric_statistics import unit_of
+from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.serialize import Interval
 from pytest_flperf.stats.inference.findings import RANKS

@@ -24,7 +24,8 @@ from pytest_flperf.gates.budget_grammar import (
     read_limit,
 )
 from pytest_flperf.results.comparison import DEFAULT_SCOPE, IMPLIED_SCOPE
-from pytest_flperf.results.metrics import METRICS, OF_CALLS, STATISTICS, Metric, is_statistic
+from pytest_flperf.results.metric_statistics import STATISTICS, is_statistic
+from pytest_flperf.results.metrics import METRICS, OF_CALLS, Metric
 from pytest_flperf.stats.inference.findings import Threshold
 
 __all__ = [

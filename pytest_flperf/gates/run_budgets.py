@@ -19,9 +19,10 @@ from pytest_flperf.gates.budget_grammar import (
     nearest_metric,
     read_limit,
 )
-from pytest_flperf.results.metrics import RUN_METRICS, unit_of
+from pytest_flperf.results.metric_statistics import unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult
 from pytest_flperf.results.run_cost import run_cost
+from pytest_flperf.results.run_metrics import RUN_METRICS
 
 __all__ = ["RunBudget", "is_run_budget", "parse_run_budget", "parse_run_budgets", "run_verdict_text"]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from pytest_flperf.gates.format import comparisons_of
-from pytest_flperf.results.metrics import unit_of
+from pytest_flperf.results.metric_statistics import unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Run
 
 __all__ = ["excess", "failed_cases", "missed_budgets"]

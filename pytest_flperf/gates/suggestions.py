@@ -9,7 +9,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
 from pytest_flperf._text import amount
-from pytest_flperf.results.metrics import METRICS, REQUESTS_NEEDED
+from pytest_flperf.results.metric_statistics import REQUESTS_NEEDED
+from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.records import CaseResult, Distribution
 from pytest_flperf.stats.inference.failure_bounds import upper_bound
 from pytest_flperf.stats.inference.student import prediction_bound

@@ -12,7 +12,7 @@ from pytest_flperf.gates.default_budget import evaluate
 from pytest_flperf.gates.format import against_lines, failing, headline
 from pytest_flperf.gates.hints import hint
 from pytest_flperf.results.bounds import bounded_case, first_lines
-from pytest_flperf.results.metrics import REQUESTS_NEEDED, unit_of
+from pytest_flperf.results.metric_statistics import REQUESTS_NEEDED, unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Failure, Measured
 
 __all__ = ["NOT_MEASURED", "case_outcome", "judge", "missed_by", "verdict_text"]

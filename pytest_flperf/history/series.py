@@ -12,8 +12,8 @@ from pytest_flperf.history.rows import NUMBERS, as_stored
 from pytest_flperf.history.stored_numbers import INFINITE, OF_CASES, RESOURCE_STATISTICS, STATISTICS
 from pytest_flperf.history.stored_values import checked_text
 from pytest_flperf.history.tables import CASES, METRICS, RESOURCES, RUNS
+from pytest_flperf.results.metric_aliases import OTHER_NAMES
 from pytest_flperf.results.metrics import METRICS as KNOWN
-from pytest_flperf.results.metrics import OTHER_NAMES
 
 __all__ = ["Number", "SeriesPoint", "SeriesQueries", "UnknownNumberError", "number_named"]
 

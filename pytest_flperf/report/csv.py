@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from pytest_flperf._text import printable
 from pytest_flperf.results.judged import Judged, ModelScore
-from pytest_flperf.results.metrics import REQUEST_METRICS, RESOURCE_METRICS, STATISTICS
+from pytest_flperf.results.metric_statistics import STATISTICS
+from pytest_flperf.results.metrics import REQUEST_METRICS, RESOURCE_METRICS
 from pytest_flperf.results.records import CaseResult, Run
 
 __all__ = [

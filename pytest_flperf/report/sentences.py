@@ -12,7 +12,7 @@ from pytest_flperf.foundry_host.embedded import find_embedded
 from pytest_flperf.gates.severity import failed_cases, missed_budgets
 from pytest_flperf.report.figures import MARK, counted, number, point
 from pytest_flperf.results.absent import absent_lines
-from pytest_flperf.results.metrics import REQUESTS_NEEDED, unit_of
+from pytest_flperf.results.metric_statistics import REQUESTS_NEEDED, unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, ClockQuality, LagMs, LoopMs, Run
 
 __all__ = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -10,56 +9,25 @@ from typing import Final, Literal
 
 __all__ = [
     "CASE_METRICS",
-    "COMPUTED_STATISTICS",
-    "JUDGE_METRIC",
     "METRICS",
     "OF_CALLS",
-    "OTHER_NAMES",
-    "QUALITY_STATISTICS",
-    "RATE_STATISTICS",
     "RATIOS",
-    "REQUESTS_NEEDED",
     "REQUEST_METRICS",
     "RESOURCE_METRICS",
-    "RESOURCE_STATISTICS",
-    "RUN_METRICS",
-    "STATISTICS",
     "VALUES_KEPT",
     "Better",
     "Metric",
-    "is_statistic",
-    "statistics_of",
-    "unit_of",
 ]
 
 Better = Literal["lower", "higher", "neither"]
 
-STATISTICS: Final = ("n", "mean", "stdev", "min", "p5", "p50", "p90", "p95", "p99", "max")
-"""Statistics of a distribution, in the order of the results file."""
 
 VALUES_KEPT: Final = 2_000
 """Most values of single requests kept for a case and metric: those of the requests that were sent first."""
 
-COMPUTED_STATISTICS: Final = ("cv",)
-"""Statistics computed from these: the coefficient of variation, stdev / mean.  In budgets, and in no file."""
-
-RATE_STATISTICS: Final = ("upper95",)
-"""Statistics of ``error_rate`` and ``timeout_rate`` that a budget can limit, in addition to the rate itself: the
-one-sided upper 95 % confidence bound (Clopper and Pearson), which is never low with few requests."""
-
-QUALITY_STATISTICS: Final = ("lower95",)
-"""Statistics of ``quality`` that a budget can limit as well: the one-sided lower 95 % confidence bound of its mean.
-
-And for any number K ``pass@K`` and ``pass^K``, the chance that one, or each, of K answers scores 1."""
 
 OF_CALLS: Final = ("tool_right", "argument_right", "abstained", "malformed")
 """Numbers of a case about its tool calls: means or shares over scored answers."""
-
-RESOURCE_STATISTICS: Final = ("n", "mean", "min", "max")
-"""Statistics of a resource."""
-
-REQUESTS_NEEDED: Final[Mapping[str, int]] = MappingProxyType({"p5": 130, "p50": 11, "p90": 64, "p95": 130, "p99": 662})
-"""Fewest requests that a percentile needs to be trusted: the bounds that MLPerf uses (p5 like p95, its mirror)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,107 +381,15 @@ _ALL: Final = (
 )
 
 
-def _run(name: str, unit: str, title: str, definition: str) -> Metric:
-    return Metric(f"run.{name}", unit, title, "lower", definition, "run")
-
-
-RUN_METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
-    {
-        metric.name: metric
-        for metric in (
-            _run("error_rate", "fraction", "errors", "measured requests that did not end ok / all of them"),
-            _run("timeout_rate", "fraction", "timeouts", "measured requests that ran into a deadline / all of them"),
-            _run("failed", "count", "failed requests", "measured requests that did not end ok"),
-            _run(
-                "cost",
-                "currency",
-                "cost",
-                "what all requests of all cases cost, as far as the server said what they used: warm-up, ramp-up, "
-                "cool-down and retries included",
-            ),
-            _run("late_reads", "count", "late reads", "late reads of all cases"),
-            _run(
-                "cases_failed",
-                "count",
-                "failed cases",
-                "cases that failed or ended with an error, of set-up and teardown as well",
-            ),
-            _run("wall_s", "s", "wall time", "from the start of pytest's session to the end of its last test"),
-        )
-    }
-)
-"""Metrics that a budget of the whole run can limit."""
-
-JUDGE_METRIC: Final = "judge.pass_rate_lower"
-"""Metric of a judge's gate: the lower end of a model's corrected pass rate, a fraction."""
-
 METRICS: Final[Mapping[str, Metric]] = MappingProxyType({metric.name: metric for metric in _ALL})
 """All metrics by name, in the order in which they are shown."""
 
 RATIOS: Final[Mapping[str, str]] = MappingProxyType({f"{name}_ms": f"{name}_ratio" for name in ("ttft", "tpot", "e2e")})
 """Metrics of requests, and the metric that is the same relative to a reference load (``--flperf-reference``)."""
 
-OTHER_NAMES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "accuracy": "quality", "cost": "cost_per_1k", "cost_per_thousand": "cost_per_1k",
-        "cpu": "server_cpu_pct", "cpu_usage": "server_cpu_pct", "decode_tps": "gen_tps",
-        "duration": "e2e_ms", "energy": "energy_per_answer_j", "joules": "energy_per_answer_j",
-        "joules_per_answer": "energy_per_answer_j", "price": "cost_per_1k", "thinking_tokens": "reasoning_tokens",
-        "e2e": "e2e_ms", "e2e_latency": "e2e_ms", "end_to_end_latency": "e2e_ms",
-        "errors": "error_rate", "failure_rate": "error_rate", "failures": "error_rate",
-        "first_token_latency": "ttft_ms", "first_token_ms": "ttft_ms", "generation_speed": "gen_tps",
-        "generation_tps": "gen_tps", "gpu": "gpu_util_pct", "gpu_memory": "gpu_mem_mb", "input_tokens": "prompt_tokens",
-        "inter_token_latency": "itl_ms", "latency": "e2e_ms", "latency_ms": "e2e_ms", "load_time": "load_s",
-        "malformed_rate": "malformed", "memory": "server_rss_mb", "memory_mb": "server_rss_mb",
-        "model_load_time": "load_s",
-        "output_throughput": "tps_total", "output_tokens_per_second": "tps", "power": "gpu_power_w",
-        "prefill_tps": "prompt_tps", "qps": "request_rate", "ram": "server_rss_mb", "request_latency": "e2e_ms",
-        "request_throughput": "request_rate", "requests_per_second": "request_rate", "response_time": "e2e_ms",
-        "rps": "request_rate", "rss": "server_rss_mb", "score": "quality", "speed": "tps",
-        "throughput": "tps_total", "time_per_output_token": "tpot_ms",
-        "time_to_first_token": "ttft_ms", "tok_per_s": "tps", "tok_s": "tps", "tokens_per_s": "tps",
-        "tokens_per_second": "tps", "tokens_s": "tps", "total_time": "e2e_ms", "total_tps": "tps_total",
-        "toks": "tps", "vram": "gpu_mem_mb",
-    }
-)  # fmt: skip
-"""Metrics by the names that other tools and people use, for hints."""
 
 REQUEST_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "request")
 CASE_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "case")
 
 
-def is_statistic(metric: Metric, name: str) -> bool:
-    """Whether a budget on a metric can limit this statistic."""
-    return name in statistics_of(metric) or (metric.name == "quality" and _PASS.fullmatch(name) is not None)
-
-
-def unit_of(name: str, statistic: str | None = None) -> str:
-    """The unit of a metric or of one of its statistics.
-
-    Metrics are those of cases and runs; empty for a name of a later version.
-    """
-    if statistic in _UNITLESS:
-        return _UNITLESS[statistic]
-    if name == JUDGE_METRIC:
-        return "fraction"
-    metric = METRICS.get(name) or RUN_METRICS.get(name)
-    return metric.unit if metric is not None else ""
-
-
-def statistics_of(metric: Metric) -> tuple[str, ...]:
-    """Statistics of a metric that a budget can limit.
-
-    Empty for a metric that is one number without statistics.
-    """
-    if metric.per == "request":
-        more = QUALITY_STATISTICS if metric.name == "quality" else ()
-        return (*STATISTICS, *COMPUTED_STATISTICS, *more)
-    if metric.per == "resource":
-        return RESOURCE_STATISTICS
-    return RATE_STATISTICS if metric.name in _RATES else ()
-
-
-_PASS: Final = re.compile(r"pass[@^][1-9][0-9]{0,3}")
-_UNITLESS: Final = {"n": "count", "cv": "fraction"}
-_RATES: Final = frozenset({"error_rate", "timeout_rate"})
 RESOURCE_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "resource")

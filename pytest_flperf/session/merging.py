@@ -14,8 +14,8 @@ from pytest_flperf.gates.run_budgets import RunBudget, parse_run_budget
 from pytest_flperf.gates.run_status import RunEnd, after_rerun, is_judged, run_status
 from pytest_flperf.history.clocks import moment_of
 from pytest_flperf.results.absent import absent_lines
-from pytest_flperf.results.metrics import JUDGE_METRIC
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, HostInfo, Run
+from pytest_flperf.results.run_metrics import JUDGE_METRIC
 from pytest_flperf.session.merge_checks import MergeError, check_alike
 from pytest_flperf.stats.descriptive.clock_quality import merge_clocks
 

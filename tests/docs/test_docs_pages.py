@@ -20,8 +20,9 @@ from pytest_flperf.gates.run_budgets import is_run_budget, parse_run_budget
 from pytest_flperf.gates.verdict import judge
 from pytest_flperf.options import OPTIONS
 from pytest_flperf.results.comparison import Against, Comparison
-from pytest_flperf.results.metrics import METRICS, RUN_METRICS
+from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.records import CaseResult, Requests
+from pytest_flperf.results.run_metrics import RUN_METRICS
 from pytest_flperf.suite.loader import load_suite
 from pytest_flperf.wire.sample import Outcome
 

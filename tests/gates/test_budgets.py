@@ -17,7 +17,9 @@ from pytest_flperf.gates.budgets import (
 from pytest_flperf.gates.default_budget import DEFAULT_BUDGET, applicable, evaluate
 from pytest_flperf.results.answer_quality import AnswerQuality
 from pytest_flperf.results.capacity import Search, SearchStep
-from pytest_flperf.results.metrics import CASE_METRICS, METRICS, OTHER_NAMES, REQUEST_METRICS, STATISTICS
+from pytest_flperf.results.metric_aliases import OTHER_NAMES
+from pytest_flperf.results.metric_statistics import STATISTICS
+from pytest_flperf.results.metrics import CASE_METRICS, METRICS, REQUEST_METRICS
 from pytest_flperf.results.records import CaseResult, Distribution, Requests, ResourceUse
 
 TTFT = Distribution(20, 100.0, 5.0, 90, 91, 100, 110, 112.5, 115, 120)

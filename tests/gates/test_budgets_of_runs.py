@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from pytest_flperf.gates.budgets import BudgetError, parse_budget
 from pytest_flperf.gates.run_budgets import is_run_budget, parse_run_budget, parse_run_budgets, run_verdict_text
-from pytest_flperf.results.metrics import RUN_METRICS
 from pytest_flperf.results.records import CaseResult, Requests
+from pytest_flperf.results.run_metrics import RUN_METRICS
 
 CASES = (
     CaseResult("a", "s", "a", "m", outcome="passed", requests=Requests(total=90, ok=90, late_reads=2)),

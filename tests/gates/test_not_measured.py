@@ -12,7 +12,8 @@ from pytest_flperf.gates.not_measured import why_not_measured
 from pytest_flperf.gates.verdict import judge
 from pytest_flperf.results.comparison import ReferenceLoad
 from pytest_flperf.results.load import Load
-from pytest_flperf.results.metrics import METRICS, statistics_of
+from pytest_flperf.results.metric_statistics import statistics_of
+from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.records import CaseResult, Distribution, Requests
 from pytest_flperf.results.serving import Target
 

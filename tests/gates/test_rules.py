@@ -16,7 +16,8 @@ from pytest_flperf.gates.rules import (
     parse_rules,
     rules_for,
 )
-from pytest_flperf.results.metrics import METRICS, REQUEST_METRICS, STATISTICS
+from pytest_flperf.results.metric_statistics import STATISTICS
+from pytest_flperf.results.metrics import METRICS, REQUEST_METRICS
 from pytest_flperf.stats.inference.findings import Threshold
 
 

@@ -17,7 +17,8 @@ from random_tests import examples
 
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.load import Load
-from pytest_flperf.results.metrics import METRICS, REQUESTS_NEEDED, RESOURCE_STATISTICS, STATISTICS
+from pytest_flperf.results.metric_statistics import REQUESTS_NEEDED, RESOURCE_STATISTICS, STATISTICS
+from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.records import (
     SCHEMA,
     BudgetVerdict,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf.results.metrics import STATISTICS
+from pytest_flperf.results.metric_statistics import STATISTICS
 from pytest_flperf.stats.descriptive.summary import distribution, quantile, quantile_interval
 
 VALUES = st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=200)

@@ -28,7 +28,8 @@ from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.bounds import first_lines
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.load import Load
-from pytest_flperf.results.metrics import METRICS, unit_of
+from pytest_flperf.results.metric_statistics import unit_of
+from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Distribution, Run
 from pytest_flperf.results.serving import Adjustment
 

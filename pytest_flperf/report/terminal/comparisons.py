@@ -22,7 +22,7 @@ from pytest_flperf.gates.format import (
 from pytest_flperf.report.figures import NOTHING, number, point
 from pytest_flperf.report.terminal.tables import Colour, Column, Line, fitted, wrapped
 from pytest_flperf.results.comparison import DEFAULT_SCOPE, Against, Comparison
-from pytest_flperf.results.metrics import unit_of
+from pytest_flperf.results.metric_statistics import unit_of
 from pytest_flperf.results.records import CaseResult
 
 __all__ = [

@@ -33,7 +33,7 @@ from pytest_flperf.report.terminal.tables import WIDEST_NAME, Colour, Line, wrap
 from pytest_flperf.report.verdict_words import tone, verdict_of
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.bounds import bounded_run
-from pytest_flperf.results.metrics import unit_of
+from pytest_flperf.results.metric_statistics import unit_of
 from pytest_flperf.results.notes import Note, warning
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, ClockQuality, Distribution, ResourceUse, Run
 from pytest_flperf.results.serving import Target

@@ -15,9 +15,9 @@ from pytest_flperf.backends.router import Place
 from pytest_flperf.errors import FlperfError
 from pytest_flperf.measurement.judge_client import WAS_INTERRUPTED, JudgeReply, JudgeSettings, ask_judge
 from pytest_flperf.results.judged import Judged, ModelScore, Pairwise, Rubric
-from pytest_flperf.results.metrics import JUDGE_METRIC
 from pytest_flperf.results.records import BudgetVerdict, Run
 from pytest_flperf.results.redaction import Redactor
+from pytest_flperf.results.run_metrics import JUDGE_METRIC
 from pytest_flperf.session.errors import OptionsError
 from pytest_flperf.session.judge.answers import AnswersError, read_answers
 from pytest_flperf.session.judge.judging import JudgedFolder, judge_of, read_rubric

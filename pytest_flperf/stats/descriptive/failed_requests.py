@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import chain, repeat
 from typing import Final
 
-from pytest_flperf.results.metrics import REQUESTS_NEEDED
+from pytest_flperf.results.metric_statistics import REQUESTS_NEEDED
 from pytest_flperf.results.records import Distribution, Interval
 from pytest_flperf.stats.descriptive.quantiles import Column
 from pytest_flperf.stats.descriptive.summary import Ordered, distribution, quantile, quantile_interval

@@ -8,7 +8,7 @@ from itertools import chain, repeat
 from operator import mul, sub
 from typing import Protocol
 
-from pytest_flperf.results.metrics import REQUESTS_NEEDED
+from pytest_flperf.results.metric_statistics import REQUESTS_NEEDED
 from pytest_flperf.results.records import Distribution, Interval
 from pytest_flperf.stats.descriptive.quantiles import Column
 

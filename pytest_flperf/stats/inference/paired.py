@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from pytest_flperf.results.metrics import REQUESTS_NEEDED
+from pytest_flperf.results.metric_statistics import REQUESTS_NEEDED
 from pytest_flperf.stats.inference.confidence import centre_of, interval_of
 from pytest_flperf.stats.inference.decision import Evidence, beyond, decide, of_change, of_floor, shared_rate, way_of
 from pytest_flperf.stats.inference.findings import MEAN_REQUESTS, ErrorRates, Finding, Threshold, Word
