@@ -23,7 +23,7 @@ def own_scoring_of(prepared: Prepared, hook: Hook | None, remembered: dict[tuple
 
     """
     plans, scenario = prepared.plans, prepared.case.scenario
-    written = plans.written_prompt_of
+    written = plans.prompts.written_prompt_of
 
     def messages_of(index: int) -> tuple[Mapping[str, str], ...]:
         try:
@@ -37,7 +37,7 @@ def own_scoring_of(prepared: Prepared, hook: Hook | None, remembered: dict[tuple
         prepared.case.model,
         "" if scenario.folder is None else str(scenario.folder),
         messages_of,
-        plans.named_rows,
+        plans.prompts.named_rows,
         hook,
         prepared.recording.masked_text,
         remembered,

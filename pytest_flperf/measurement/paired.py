@@ -284,7 +284,7 @@ class Interleaving:
         """As of :class:`TurnPlan`; known when turns are played."""
         self._as_one = as_one
         self._sides = tuple(
-            _Side(TurnReader(plans, good, scorer, decoder))
+            _Side(TurnReader(plans.prompts, good, scorer, decoder))
             for plans, scorer, decoder in zip(self._plans, scorers, decoders, strict=True)
         )
         for side, price in zip(self._sides, prices, strict=True):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from pytest_flperf.backends.base import BackendError, Capabilities, Served
-from pytest_flperf.loadgen.plan import OPEN_END, Deadlines, Destination, Entry, LoadSchedule, RequestPlan
-from pytest_flperf.measurement.arrivals import arrival_seed, due_times_ns, traced_times_ns
+from pytest_flperf.loadgen.plan import OPEN_END, Destination, Entry, LoadSchedule, RequestPlan
 from pytest_flperf.measurement.followups import Retries, Sessions
+from pytest_flperf.measurement.load_schedules import closed_loop, deadlines, open_loop, whole_ns
 from pytest_flperf.measurement.parameters import (
     AS_USUAL,
     Dialect,
@@ -22,13 +22,12 @@ from pytest_flperf.measurement.parameters import (
     silent_cut,
     spoken,
 )
+from pytest_flperf.measurement.request_prompts import RequestPrompts, most_turns
 from pytest_flperf.measurement.tool_turns import ToolTurns
-from pytest_flperf.quality.rows import ExpectedOf
 from pytest_flperf.results.serving import Adjustment
-from pytest_flperf.stats.inference.matched_requests import DECODING, is_deterministic
 from pytest_flperf.suite.generator import Ask, PromptGenerator
-from pytest_flperf.suite.messages import Message, WrittenPrompt
-from pytest_flperf.suite.model import Case, Timeouts
+from pytest_flperf.suite.messages import Message
+from pytest_flperf.suite.model import Case
 from pytest_flperf.suite.request_body import MAX_TOKENS, extra_body, request_body
 from pytest_flperf.wire.decode import Decoder, decode
 from pytest_flperf.wire.endpoint import Endpoint, EndpointError, resolve
@@ -36,46 +35,21 @@ from pytest_flperf.wire.exchange import Exchange, Phase
 from pytest_flperf.wire.requests import RequestFactory, RequestTemplate
 from pytest_flperf.wire.tls import TlsOptions, tls_problem
 
-__all__ = ["CasePlans", "deadlines", "target_of"]
+__all__ = ["CasePlans", "target_of"]
 
 _PLAIN: Final = LoadSchedule()
 _NOT_KNOWN: Final = Capabilities()
 _TRUSTING_THE_SYSTEM: Final = TlsOptions()
 
-_NS_PER_S: Final = 1_000_000_000
 _MIB: Final = 1 << 20
 _FEWEST_TO_GIVE_UP: Final = 3
 _MOST_TO_GIVE_UP: Final = 20
-_OPEN_AHEAD: Final = 8
 _VERIFY_TOKENS: Final = 16
 _VERIFY_NUMBER: Final = 1 << 29
 """Number of a case's own request that is sent to verify: its unique prefix is no other request's."""
 _OTHER_SIDES: Final = 1 << 28
 """From which number on requests are counted that must not come out of the cache that others filled."""
 _HALF: Final = 0.5
-_T = TypeVar("_T")
-
-
-def deadlines(timeouts: Timeouts) -> Deadlines:
-    """Deadlines in ns, from timeouts in seconds.
-
-    None becomes 0 (no deadline).
-    """
-
-    def ns(seconds: float | None) -> int:
-        return 0 if seconds is None else max(_ns(seconds), 1)
-
-    return Deadlines(
-        connect_ns=ns(timeouts.connect_s),
-        headers_ns=ns(timeouts.headers_s),
-        first_token_ns=ns(timeouts.first_token_s),
-        stall_ns=ns(timeouts.stall_s),
-        total_ns=ns(timeouts.total_s),
-    )
-
-
-def _ns(seconds: float) -> int:
-    return round(seconds * _NS_PER_S)
 
 
 def target_of(endpoint: Endpoint, tls: TlsOptions = _TRUSTING_THE_SYSTEM) -> Destination:
@@ -144,11 +118,12 @@ class CasePlans:
         key = key or self._settings.max_tokens_key or MAX_TOKENS
         self._template: RequestTemplate = factory.template(self._fitted.body, self._fitted.extra, key)
         self._sessions: Sessions | ToolTurns | None = None
-        self._turns = case.scenario.tool_turns if case.scenario.plays_tools else 1
-        """Numbers of requests of one prompt."""
+        self._turns = most_turns(case)
         self._retries: Retries | None = None
         self.asker = PromptGenerator(case, seed)
         """What requests ask."""
+        self.prompts = RequestPrompts(case, self.asker, self.refused)
+        """Prompts and rows of the measured requests."""
 
     def at(self, case: Case) -> CasePlans:
         """Plans of another case on the same model.
@@ -214,86 +189,9 @@ class CasePlans:
         return self._settings.concurrency
 
     @property
-    def expect(self) -> Mapping[str, Any] | None:
-        """Expectation that the answers are scored by."""
-        return self._case.scenario.expect
-
-    @property
-    def rows(self) -> ExpectedOf | None:
-        """Function that tells what a request's row says of its answer.
-
-        None without rows, and where nothing is scored.
-        """
-        scenario = self._case.scenario
-        has_rows = scenario.source is not None and scenario.source.rows
-        if not has_rows or not scenario.is_scored or self.prompt_of is None:
-            return None
-        return self._by_prompt(self.asker.scored_row)
-
-    @property
-    def named_rows(self) -> ExpectedOf | None:
-        """The same, also where nothing is expected: ids and categories."""
-        source = self._case.scenario.source
-        return self.asker.scored_row if source is not None and source.rows and self.prompt_of is not None else None
-
-    def category_of(self, index: int) -> str:
-        """Category of a measured request's row; empty without one."""
-        rows = self.named_rows
-        return "" if rows is None else rows(index).category
-
-    @property
-    def rows_expect(self) -> bool:
-        """Whether rows have expectations of their own."""
-        source = self._case.scenario.source
-        return source is not None and source.expects
-
-    @property
-    def deterministic(self) -> bool:
-        """Whether the server answers the same request alike each time.
-
-        As far as that depends on the request.
-        """
-        left = {name: getattr(self._settings, name) for name in DECODING if name not in self.refused}
-        return is_deterministic(left)
-
-    @property
     def refused(self) -> frozenset[str]:
         """Defaults of ours that are not sent because the server refuses them."""
         return self.dialect.refuses & self.ours
-
-    def prompt_id(self, index: int) -> str:
-        """Prompt id of a measured request.
-
-        It leaves out the prefix that keeps the prompt out of a cache.
-        """
-        return self.asker.prompt_id(index)
-
-    @property
-    def prompt_of(self) -> Callable[[int], str] | None:
-        """Function that names a measured request's prompt; None for chats.
-
-        The name leaves out the prefix that keeps the prompt out of a cache.
-        """
-        return None if self._settings.load.kind == "session" else self._by_prompt(self.asker.prompt_id)
-
-    def _by_prompt(self, of: Callable[[int], _T]) -> Callable[[int], _T]:
-        """Function of a request's index in place of its prompt's, where a prompt takes several requests."""
-        turns = self._turns
-        return of if turns == 1 else lambda index: of(index // turns)
-
-    @property
-    def written_prompt_of(self) -> Callable[[int], WrittenPrompt | None] | None:
-        """Function that gives a measured request's prompt as people wrote it, for judges; None for conversations."""
-        return None if self._settings.load.kind == "session" or self._turns > 1 else self.asker.written
-
-    @property
-    def journal_prompt_of(self) -> Callable[[int], str] | None:
-        """Function that names an ended request's prompt, for the journal.
-
-        None where scores by prompt don't need it.
-        """
-        scored = self._case.scenario.is_scored
-        return self._by_prompt(self.asker.sent_prompt_id) if scored and self.prompt_of is not None else None
 
     @property
     def avoids_cache(self) -> bool:
@@ -326,7 +224,7 @@ class CasePlans:
         entries = [(side, pair * requests[side] + place) for pair, side in turns for place in range(requests[side])]
         shared = self.shares_cache_with(other)
         made = (sides[side]._turn_entry(index, side, shared_cache=shared) for side, index in entries)
-        think_ns = _ns(self._settings.load.think_time_s)
+        think_ns = whole_ns(self._settings.load.think_time_s)
         streams = max(sides[side].streams for _, side in turns)
         plan = self._plan(made, streams, len(entries), LoadSchedule(think_ns=think_ns), think_ns)
         return replace(plan, targets=(self._target, other._target))
@@ -379,7 +277,7 @@ class CasePlans:
             plan = self._closed() if kind == "closed" else self._open()
         if not self._settings.retries:
             return plan
-        backoff_ns, longest_ns = _ns(self._settings.retry_backoff_s), self._deadlines.total_ns
+        backoff_ns, longest_ns = whole_ns(self._settings.retry_backoff_s), self._deadlines.total_ns
         retries = self._retries = Retries(self._settings.retries, backoff_ns, longest_ns, decoder)
         goes_on = plan.follow
 
@@ -428,40 +326,16 @@ class CasePlans:
         return replace(plan, entries=turns.openings(numbers), follow=turns.after, window=settings.concurrency)
 
     def _closed(self) -> RequestPlan:
-        settings, load = self._settings, self._settings.load
-        total = settings.iterations or OPEN_END
-        schedule = LoadSchedule(
-            think_ns=_ns(load.think_time_s),
-            stagger_ns=_ns(load.ramp_up_s),
-            duration_ns=_ns(load.duration_s or 0.0),
-            steady_from_ns=_ns(load.ramp_up_s),
-            steady_until_ns=_ns(load.duration_s - load.cool_down_s) if load.duration_s is not None else 0,
-        )
+        settings = self._settings
+        total, schedule = settings.iterations or OPEN_END, closed_loop(settings.load)
         entries = self._entries(Phase.MEASURED, itertools.repeat(None, total), settings.warmup_requests, 0)
         return self._plan(entries, settings.concurrency, total, schedule, max(schedule.think_ns, schedule.stagger_ns))
 
     def _open(self) -> RequestPlan:
-        settings, load = self._settings, self._settings.load
-        seed = arrival_seed(self._seed, self._case)
-
-        def due_ns() -> Iterator[int]:
-            source = self._case.scenario.source
-            if load.kind == "trace" and source is not None:
-                return traced_times_ns(load, settings.iterations, (each.due_s for each in source.trace))
-            return due_times_ns(load, settings.iterations, seed)
-
-        total = last_ns = longest_ns = 0
-        for at_ns in due_ns():
-            total += 1
-            longest_ns, last_ns = max(longest_ns, at_ns - last_ns), at_ns
-        end_ns = _ns(load.duration_s) if load.duration_s is not None else last_ns + 1
-        schedule = LoadSchedule(
-            open_ahead=max(_OPEN_AHEAD, load.burst_size or 0),
-            steady_from_ns=_ns(load.ramp_up_s),
-            steady_until_ns=end_ns - _ns(load.cool_down_s) if load.cool_down_s else 0,
-        )
-        entries = self._entries(Phase.MEASURED, due_ns(), settings.warmup_requests, 0)
-        return self._plan(entries, min(load.max_in_flight, total), total, schedule, longest_ns)
+        settings, loop = self._settings, open_loop(self._case, self._seed)
+        entries = self._entries(Phase.MEASURED, loop.due_ns(), settings.warmup_requests, 0)
+        streams = min(settings.load.max_in_flight, loop.total)
+        return self._plan(entries, streams, loop.total, loop.schedule, loop.longest_pause_ns)
 
     def _plan(
         self,

@@ -272,9 +272,9 @@ class Bench:
         """Scorer of a side's answers, until its time is over."""
         plans, remembered = prepared.plans, self._remembered.setdefault(prepared.recording.nodeid, {})
         return self._scoring.of(
-            plans.expect,
+            plans.prompts.expect,
             self._scoring_time,
-            rows=plans.rows if plans.rows_expect else None,
+            rows=plans.prompts.rows if plans.prompts.rows_expect else None,
             own=own_scoring_of(prepared, self._hook, remembered),
         )
 
@@ -334,7 +334,7 @@ class Bench:
                 side.planned,
                 lambda: notes,
                 good,
-                side.plans.prompt_of,
+                side.plans.prompts.prompt_of,
                 requests,
                 loop,
                 resources,
@@ -343,7 +343,9 @@ class Bench:
                 _shown_rows(side, hooked=self._hook is not None),
             )
             with no_collections():
-                return result_of(side.recording.filed(side.recording.samples(), side.plans.written_prompt_of), known)
+                return result_of(
+                    side.recording.filed(side.recording.samples(), side.plans.prompts.written_prompt_of), known
+                )
 
         result = summed(prepared, notes, watch.result)
         if beside is None or turns is None:
@@ -419,7 +421,7 @@ def _shown_rows(prepared: Prepared, *, hooked: bool) -> ExpectedOf | None:
     A hook may score answers of which nothing is expected.
     """
     plans, recording = prepared.plans, prepared.recording
-    rows = plans.named_rows if hooked else plans.rows
+    rows = plans.prompts.named_rows if hooked else plans.prompts.rows
     return None if rows is None else lambda index: recording.masked(rows(index))
 
 
@@ -435,8 +437,12 @@ def _leave_plan(
     beside, side = prepared.beside, None
     if beside is not None and turns is not None and until is not None:
         filed = beside.recording.nodeid
-        beside.recording.follow(BesideEach(prompt_of=beside.plans.journal_prompt_of, rows=beside.plans.rows))
-        expected = beside.recording.expected(beside.plans.expect, by_rows=beside.plans.rows_expect, by_hook=by_hook)
+        beside.recording.follow(
+            BesideEach(prompt_of=beside.plans.prompts.journal_prompt_of, rows=beside.plans.prompts.rows)
+        )
+        expected = beside.recording.expected(
+            beside.plans.prompts.expect, by_rows=beside.plans.prompts.rows_expect, by_hook=by_hook
+        )
         side = BegunSide(
             beside.planned, filed, until.looks, turns.order_seed, turns.shared_cache, until.terms, expected
         )
@@ -444,11 +450,11 @@ def _leave_plan(
     prepared.recording.begin(
         prepared.planned,
         prepared.case.scenario.budgets,
-        beside_each=BesideEach(lambda: plans.notes, plans.journal_prompt_of, plans.rows),
+        beside_each=BesideEach(lambda: plans.notes, plans.prompts.journal_prompt_of, plans.prompts.rows),
         load=prepared.load,
         beside=side,
         server=server.to_record(),
-        expected=prepared.recording.expected(plans.expect, by_rows=plans.rows_expect, by_hook=by_hook),
+        expected=prepared.recording.expected(plans.prompts.expect, by_rows=plans.prompts.rows_expect, by_hook=by_hook),
     )
 
 
