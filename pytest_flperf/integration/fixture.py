@@ -281,7 +281,7 @@ class Flperf:
         from pytest_flperf.gates.rules import RuleError, parse_rules
         from pytest_flperf.suite.errors import SuiteError
         from pytest_flperf.suite.loader import scenario_of
-        from pytest_flperf.suite.schema.document import PROMPT_KEYS
+        from pytest_flperf.suite.schema.scenario import PROMPT_KEYS
 
         asked = settings if prompt is None else {"prompt": prompt, **settings}
         if self._scenario is None and not asked.keys() & set(PROMPT_KEYS):

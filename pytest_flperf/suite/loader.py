@@ -21,14 +21,9 @@ from pytest_flperf.suite.model import Scenario, Settings, Suite
 from pytest_flperf.suite.parser import KeyPath, Source, read_source
 from pytest_flperf.suite.price_building import price_of, prices_of
 from pytest_flperf.suite.schema.base import TargetForm
-from pytest_flperf.suite.schema.document import (
-    PROMPT_KEYS,
-    ScenarioForm,
-    SuiteForm,
-    expectation,
-    known_keys,
-)
+from pytest_flperf.suite.schema.document import SuiteForm, expectation, known_keys
 from pytest_flperf.suite.schema.judge import JudgeForm
+from pytest_flperf.suite.schema.scenario import PROMPT_KEYS, ScenarioForm
 from pytest_flperf.suite.setting_limits import MAX_CASES, OUTPUT_LENGTHS
 from pytest_flperf.suite.settings import SETTING_KEYS, SWEEP_KEYS, with_values
 from pytest_flperf.suite.source_building import source_of

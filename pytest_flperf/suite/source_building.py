@@ -14,7 +14,7 @@ from pytest_flperf.suite.prompts.rows import Row
 from pytest_flperf.suite.prompts.sources import PromptSource, TracedRequest, Variable
 from pytest_flperf.suite.prompts.templates import PromptTemplate
 from pytest_flperf.suite.row_scoring import RowExpectations
-from pytest_flperf.suite.schema.document import ScenarioForm
+from pytest_flperf.suite.schema.scenario import ScenarioForm
 
 __all__ = ["source_of"]
 

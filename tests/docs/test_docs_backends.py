@@ -14,7 +14,7 @@ import pytest
 
 from pytest_flperf.backends.registry import BUILT_IN, registry
 from pytest_flperf.suite.loader import load_suite
-from pytest_flperf.suite.schema.document import TargetForm
+from pytest_flperf.suite.schema.base import TargetForm
 
 PAGE = Path(__file__).parents[2] / "docs" / "backends.md"
 PLUGIN, CONTRACT = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)

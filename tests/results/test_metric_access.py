@@ -15,7 +15,7 @@ from pytest_flperf.results.metric_access import (
 from pytest_flperf.results.metrics import CASE_METRICS, REQUEST_METRICS, RESOURCE_METRICS
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.suite.scenario_settings import ScenarioSettings
-from pytest_flperf.suite.schema.document import ScenarioForm
+from pytest_flperf.suite.schema.scenario import ScenarioForm
 
 
 @pytest.mark.parametrize(

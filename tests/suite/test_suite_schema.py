@@ -14,14 +14,9 @@ import yaml
 from pytest_flperf.suite.discovery import packaged_folder
 from pytest_flperf.suite.model import Settings
 from pytest_flperf.suite.schema import document as schema_module
-from pytest_flperf.suite.schema.document import (
-    DefaultsForm,
-    MatrixForm,
-    SettingsForm,
-    SuiteForm,
-    json_schema,
-    known_keys,
-)
+from pytest_flperf.suite.schema.document import SuiteForm, json_schema, known_keys
+from pytest_flperf.suite.schema.matrix import MatrixForm
+from pytest_flperf.suite.schema.settings import DefaultsForm, SettingsForm
 from pytest_flperf.suite.setting_limits import LIMITS, NULLABLE, expected
 from pytest_flperf.suite.settings import MATRIX_KEYS, SETTING_KEYS, with_values
 
