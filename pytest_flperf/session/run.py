@@ -7,24 +7,20 @@ import contextlib
 import gc
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pytest_flperf._text import printable
 from pytest_flperf.backends.base import BackendError
 from pytest_flperf.backends.resolver import PlacingError, secrets_of
 from pytest_flperf.backends.router import SeveralBackends
-from pytest_flperf.gates.budgets import Budget
-from pytest_flperf.gates.verdict import judge, verdict_text
 from pytest_flperf.loadgen.interrupts import Interrupts
 from pytest_flperf.measurement.machine_lock import MachineLock
 from pytest_flperf.measurement.parallel_targets import Asked, SideBySide
 from pytest_flperf.measurement.parameters import known_ahead
-from pytest_flperf.measurement.recording import CaseRecording, Recorder
+from pytest_flperf.measurement.recording import Recorder
 from pytest_flperf.measurement.runner import Bench, CaseRun, NotPossibleError, NotReadyError, Prepared
-from pytest_flperf.results.bounds import bounded_text
 from pytest_flperf.results.metrics import VALUES_KEPT
-from pytest_flperf.results.records import CaseResult, Measured
+from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.session.baselines import Baseline
 from pytest_flperf.session.context import Listener, RunContext
@@ -34,7 +30,7 @@ from pytest_flperf.session.history import store_password
 from pytest_flperf.session.imports_ahead import ImportsAhead
 from pytest_flperf.session.machine_lock import MachineBusyError, SessionLock
 from pytest_flperf.session.model_order import take_turns
-from pytest_flperf.session.mutual_exclusion import TurnError, Turns
+from pytest_flperf.session.mutual_exclusion import Turns
 from pytest_flperf.session.options import RunOptions
 from pytest_flperf.session.paired import opposition_of
 from pytest_flperf.session.placing import placing_of
@@ -44,7 +40,8 @@ from pytest_flperf.session.playing import begin_beside, limits_of, played
 from pytest_flperf.session.run_record import RunRecord
 from pytest_flperf.session.time_left import Expected
 from pytest_flperf.session.time_limit import OutOfTimeError, TimeLimit
-from pytest_flperf.session.unfinished import NOT_MEASURED, Standing, stopped
+from pytest_flperf.session.unfinished import stopped
+from pytest_flperf.session.verdicts import Verdicts
 from pytest_flperf.suite.model import Case
 from pytest_flperf.suite.targets import TargetSpec
 from pytest_flperf.telemetry.sampler import Sampler
@@ -53,9 +50,6 @@ if TYPE_CHECKING:
     from pytest_flperf.session.judge.inline import InlineJudge
 
 __all__ = ["MeasuringRun"]
-
-_MESSAGE_CHARACTERS: Final = 8_000
-_LONGEST_NAME: Final = 100
 
 
 class MeasuringRun:
@@ -103,12 +97,14 @@ class MeasuringRun:
         if self._baseline is not None and self._baseline.nothing:
             self.record.note(self._baseline.nothing)
         self._limit = TimeLimit.of(self._options, context.begun_s)
-        self._standing = Standing()
         self._lock = SessionLock(
             MachineLock(" ".join(self.record.command), context.lock_token),
             self._options.lock_timeout_s,
             self._progress.line,
             in_turns=context.takes_turns,
+        )
+        self._verdicts = Verdicts(
+            self._opposition, baseline, self.record, self._redactor, self._limit, self._lock, context.neighbours
         )
 
     @property
@@ -262,7 +258,7 @@ class MeasuringRun:
         result = done.result
         try:
             with Interrupts():  # an interrupt in the middle of it would leave nothing of the case
-                result = self._judge(done, prepared.case, limits, prepared.recording, tests)
+                result = self._verdicts.judged(done, prepared.case, limits, prepared.recording, tests)
             self._stopper.check()
         except self._context.interrupts:
             with Interrupts():
@@ -298,7 +294,7 @@ class MeasuringRun:
         The session ended before these tests.
         """
         for case, done, cut_off in runs:
-            result = self._judge(done, case, limits_of(case.scenario.budgets, self._options))
+            result = self._verdicts.judged(done, case, limits_of(case.scenario.budgets, self._options))
             if cut_off:
                 result = stopped(result, "INTERRUPTED", "")
             self.collect([result.to_dict()])
@@ -310,18 +306,7 @@ class MeasuringRun:
 
         Skipped if the time is over or the measurement is not possible.
         """
-        planned = Measured.of(planned_case(case, nodeid))
-        if self._baseline is not None:
-            planned = self._baseline.not_measured(planned, case, "the case was not measured")
-        if isinstance(reason, NotPossibleError):
-            return self._standing.add(CaseResult.unmeasured(planned, "skipped", NOT_MEASURED + str(reason)))
-        if isinstance(reason, OutOfTimeError):
-            return self._standing.not_measured(planned, self._limit.words)
-        what = NOT_MEASURED if isinstance(reason, MachineBusyError | TurnError) else "the model is not ready: "
-        # A name of thousands of characters must not push the reason out of the lines.
-        words = str(reason).replace(case.model, bounded_text(case.model, _LONGEST_NAME))
-        message = _lines(what + self._redactor.text(words))
-        return self._standing.add(CaseResult.unmeasured(planned, "error", message))
+        return self._verdicts.not_ready(case, nodeid, reason)
 
     def go_on(self) -> None:
         """End the wait for a turn if a signal came.
@@ -343,48 +328,16 @@ class MeasuringRun:
         if problem:
             self.record.note(self._redactor.text(problem))
 
-    def _judge(
-        self,
-        done: CaseRun,
-        case: Case,
-        budgets: Sequence[Budget],
-        recording: CaseRecording | None = None,
-        tests: Iterable[PlannedTest] = (),
-    ) -> CaseResult:
-        result = done.result
-        if done.other is not None:
-            assert self._opposition is not None
-            result = self._opposition.judged(result, done.other, case)
-        if self._baseline is not None and done.out_of_time:
-            result = self._baseline.not_measured(result, case, f"it was cut short: {self._limit.words}")
-        elif self._baseline is not None:
-            result = self._baseline.judged(result, case, self.record.surroundings(), recording, tests)
-        result = judge(result, budgets)
-        others = self._context.neighbours
-        if others:
-            result = replace(result, notes=(*result.notes, f"measured alongside {others} more workers: use -n 1"))
-        if done.trouble:
-            result = replace(result, notes=(done.trouble, *result.notes), outcome="failed", given_up=True)
-            result = replace(result, message=verdict_text(result, done.trouble))
-        if done.out_of_time:
-            result = self._standing.cut_short(result, self._limit.words)
-        if self._lock.problem:
-            result = replace(result, notes=(*result.notes, self._lock.problem))
-        return self._standing.add(result)
-
     def _cut_off(self, done: CaseRun, case: Case, keep: Callable[[CaseResult], None]) -> None:
         """Keep the partial result of a case.
 
         Pytest makes no report of an interrupt, but it does of other exceptions (a timeout).
         """
         error = sys.exception()
-        partial = done.result
-        if done.other is not None and self._opposition is not None:
-            partial = self._opposition.judged(partial, done.other, case)
         if isinstance(error, self._context.interrupts):
-            self.collect([stopped(partial, "INTERRUPTED", "").to_dict()])
+            self.collect([self._verdicts.interrupted(done, case).to_dict()])
         else:
-            keep(self._standing.add(stopped(partial, "stopped", self._redactor.text(str(error)))))
+            keep(self._verdicts.stopped(done, case, str(error)))
 
     def _working_bench(self) -> Bench:
         if self._bench is None:
@@ -479,7 +432,3 @@ class MeasuringRun:
                 self.release(model)
             bench, self._bench = self._bench, None
             bench.close()
-
-
-def _lines(text: str) -> str:
-    return "\n".join(printable(line, 500) for line in text[:_MESSAGE_CHARACTERS].splitlines())

@@ -73,8 +73,8 @@ WINDOWS = {
         raising_before(bench.Bench, "ready", {signals})
     """,
     "the judgement": """
-        from pytest_flperf.session.run import MeasuringRun
-        raising_before(MeasuringRun, "_judge", {signals})
+        from pytest_flperf.session.verdicts import Verdicts
+        raising_before(Verdicts, "judged", {signals})
     """,
 }
 """Where a signal comes, in the first of two cases."""
