@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from pytest_flperf.backends.base import Backend, OnProgress
 from pytest_flperf.loadgen.interrupts import Interrupts
@@ -23,10 +23,10 @@ from pytest_flperf.loadgen.plan import PlanStats, RequestPlan
 from pytest_flperf.loadgen.turn_durations import LoopTurns
 from pytest_flperf.loadgen.worker_client import LoadProcessError
 from pytest_flperf.measurement.case_run import CaseRun, Prepared
+from pytest_flperf.measurement.case_scoring import CaseScoring
 from pytest_flperf.measurement.clients import Clients
 from pytest_flperf.measurement.gc_control import Collector, no_collections
 from pytest_flperf.measurement.models import Models
-from pytest_flperf.measurement.own_scoring import own_scoring_of
 from pytest_flperf.measurement.paired import (
     AGAINST,
     BASELINE,
@@ -44,22 +44,19 @@ from pytest_flperf.measurement.preflight import (
     NotPossibleError,
     NotReadyError,
 )
-from pytest_flperf.measurement.recording import BesideEach, Recorder
-from pytest_flperf.measurement.scoring_deadline import ScoringTime
+from pytest_flperf.measurement.recording import Recorder
+from pytest_flperf.measurement.recovery_log import log_plan, played_record
 from pytest_flperf.measurement.summing import Evidence, result_of
-from pytest_flperf.quality.rows import ExpectedOf
 from pytest_flperf.quality.scorers.hook_calls import Hook
-from pytest_flperf.quality.scoring import AnswerScorer, Scoring
 from pytest_flperf.results.capacity import step_label
 from pytest_flperf.results.measured import ClockQuality
 from pytest_flperf.results.records import Measured
 from pytest_flperf.results.redaction import Redactor
-from pytest_flperf.results.run_log import BegunSide, PlayedCase, SearchLoad
+from pytest_flperf.results.run_log import SearchLoad
 from pytest_flperf.stats.descriptive.case import IsGood
 from pytest_flperf.stats.descriptive.clock_quality import with_turns
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.model import Case
-from pytest_flperf.telemetry.readings import ServerProcesses
 from pytest_flperf.telemetry.sampler import Sampler
 from pytest_flperf.telemetry.sums import CaseResources
 from pytest_flperf.telemetry.track import Watch
@@ -102,10 +99,7 @@ class Bench:
         self._clients = Clients(processes)
         self._models = Models(backend, self._recorder, self._seed, self._clients, processes)
         self._collector = Collector()
-        self._scoring = Scoring()
-        self._hook = hook
-        self._remembered: dict[str, dict[tuple[int, str], Any]] = {}
-        self._scoring_time = ScoringTime(None)
+        self._scoring = CaseScoring(hook)
 
     @property
     def gpus(self) -> tuple[str, ...]:
@@ -190,17 +184,16 @@ class Bench:
 
         """
         self._collector.set_aside()
-        self._remembered.clear()
         self._clients.turns = LoopTurns()
         case = prepared.case
         counter = Counter(on_request)
         done: CaseRun | None = None
-        self._scoring_time = ScoringTime(stop_at)
+        self._scoring.begin(stop_at)
         turns = self._turns_of(prepared, good)
         server, beside = prepared.server, prepared.beside
         if beside is not None:
             server = replace(server, beside=beside.server.pids)
-        _leave_plan(prepared, server, turns, until, by_hook=self._hook is not None)
+        log_plan(prepared, server, turns, until, by_hook=self._scoring.by_hook)
         watch = self._sampler.watch(prepared.recording.nodeid, server)
         try:
             if turns is None:
@@ -213,15 +206,15 @@ class Bench:
                 notes += self._models.look_after_backend(case.model)
                 self._models.left_busy(case.model)
             with Interrupts() as interrupts:  # summing up twice would write every sample twice
-                self._scoring_time.begin(interrupts)
+                self._scoring.time.begin(interrupts)
                 done = self._sum_up_sides(prepared, turns, notes, watch, good)
                 done = replace(done, trouble=trouble or _unread(prepared), out_of_time=out_of_time)
-                prepared.recording.played(prepared.planned, _left_of(done, notes))
+                prepared.recording.played(prepared.planned, played_record(done, notes))
         except BaseException:
             with Interrupts():  # what was measured is kept, however often somebody presses Ctrl-C
                 self._models.left_busy(case.model)
                 if on_partial is not None:
-                    self._scoring_time.hurry()
+                    self._scoring.time.hurry()
                     notes = prepared.planned.notes + prepared.plans.notes
                     on_partial(done or self._sum_up_sides(prepared, turns, notes, watch, good))
             raise
@@ -263,19 +256,9 @@ class Bench:
             seed=f"{self._seed}/{prepared.recording.nodeid}",
             as_one=prepared.native is None and other.native is None,
             good=good,
-            scorers=(self._scorer(prepared), self._scorer(other)),
+            scorers=(self._scoring.scorer(prepared), self._scoring.scorer(other)),
             decoders=(prepared.recording.early, other.recording.early),
             prices=(prepared.planned.price, other.planned.price),
-        )
-
-    def _scorer(self, prepared: Prepared) -> AnswerScorer | None:
-        """Scorer of a side's answers, until its time is over."""
-        plans, remembered = prepared.plans, self._remembered.setdefault(prepared.recording.nodeid, {})
-        return self._scoring.of(
-            plans.prompts.expect,
-            self._scoring_time,
-            rows=plans.prompts.rows if plans.prompts.rows_expect else None,
-            own=own_scoring_of(prepared, self._hook, remembered),
         )
 
     def _play_turns(
@@ -338,9 +321,9 @@ class Bench:
                 requests,
                 loop,
                 resources,
-                self._scorer(side),
+                self._scoring.scorer(side),
                 side.recording.values,
-                _shown_rows(side, hooked=self._hook is not None),
+                self._scoring.shown_rows(side),
             )
             with no_collections():
                 return result_of(
@@ -380,7 +363,7 @@ class Bench:
 
         It is summed up with what there is.
         """
-        self._scoring_time.hurry()
+        self._scoring.time.hurry()
         self._clients.cancel()
 
     def renew(self) -> None:
@@ -415,60 +398,6 @@ def _in_turns(prepared: Prepared) -> Prepared:
     return replace(prepared, planned=replace(prepared.planned, load=plain))
 
 
-def _shown_rows(prepared: Prepared, *, hooked: bool) -> ExpectedOf | None:
-    """Rows as results may show them.
-
-    A hook may score answers of which nothing is expected.
-    """
-    plans, recording = prepared.plans, prepared.recording
-    rows = plans.prompts.named_rows if hooked else plans.prompts.rows
-    return None if rows is None else lambda index: recording.masked(rows(index))
-
-
 def _unread(prepared: Prepared) -> str:
     """Why not all requests could be summed up; empty where all were."""
     return prepared.recording.trouble or (prepared.beside.recording.trouble if prepared.beside else "")
-
-
-def _leave_plan(
-    prepared: Prepared, server: ServerProcesses, turns: Interleaving | None, until: Until | None, *, by_hook: bool
-) -> None:
-    """Record what a recovery must know, before the first request."""
-    beside, side = prepared.beside, None
-    if beside is not None and turns is not None and until is not None:
-        filed = beside.recording.nodeid
-        beside.recording.follow(
-            BesideEach(prompt_of=beside.plans.prompts.journal_prompt_of, rows=beside.plans.prompts.rows)
-        )
-        expected = beside.recording.expected(
-            beside.plans.prompts.expect, by_rows=beside.plans.prompts.rows_expect, by_hook=by_hook
-        )
-        side = BegunSide(
-            beside.planned, filed, until.looks, turns.order_seed, turns.shared_cache, until.terms, expected
-        )
-    plans = prepared.plans
-    prepared.recording.begin(
-        prepared.planned,
-        prepared.case.scenario.budgets,
-        beside_each=BesideEach(lambda: plans.notes, plans.prompts.journal_prompt_of, plans.prompts.rows),
-        load=prepared.load,
-        beside=side,
-        server=server.to_record(),
-        expected=prepared.recording.expected(plans.prompts.expect, by_rows=plans.prompts.rows_expect, by_hook=by_hook),
-    )
-
-
-def _left_of(done: CaseRun, notes: tuple[str, ...]) -> PlayedCase:
-    """Record of a measured case, for a recovery."""
-    result, standings = done.result, done.other.standings if done.other is not None else None
-    return PlayedCase(
-        trouble=done.trouble,
-        out_of_time=done.out_of_time,
-        notes=notes,
-        loop_ms=result.clock.loop_ms,
-        loop_histogram=result.clock.loop_histogram,
-        resources=result.resources,
-        resources_absent=result.resources_absent,
-        look=standings.look if standings is not None else 0,
-        pairs=len(standings.turns) if standings is not None else 0,
-    )
