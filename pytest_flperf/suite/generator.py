@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
@@ -15,12 +14,12 @@ from pytest_flperf.quality.rows import ScoredRow
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.messages import Message, WrittenPrompt
 from pytest_flperf.suite.model import Case
-from pytest_flperf.suite.prompts.filler import filler_words
-from pytest_flperf.suite.prompts.fitting import SAMPLE_KEY, Fitting
+from pytest_flperf.suite.prompt_lengths import PromptLengths, padded
+from pytest_flperf.suite.prompts.fitting import SAMPLE_KEY
 from pytest_flperf.suite.prompts.sources import PromptSource, TracedRequest
 from pytest_flperf.suite.prompts.synthetic import TokensPerWord
 from pytest_flperf.suite.prompts.templates import PromptTemplate
-from pytest_flperf.suite.request_body import keyed, unique_key
+from pytest_flperf.suite.request_body import unique_key
 
 __all__ = ["Ask", "PromptGenerator"]
 
@@ -28,10 +27,6 @@ _ID_BYTES: Final = 6
 _NO_SOURCE: Final = PromptSource()
 _SAMPLE_WORDS: Final = 64
 _MOST_TURNS: Final = 1_000
-_MOST_KEPT: Final = 32_000_000
-"""Characters of filler kept for requests of the same length."""
-_MOST_PADDINGS: Final = 64
-_MOST_FITTINGS: Final = 4_096
 _RENDERED_AHEAD: Final = 64
 """Texts of a template that are rendered at once: alone, each takes 0.2 ms more to go to its process and back."""
 
@@ -58,14 +53,9 @@ class PromptGenerator:
         self._seed = f"{seed}/{case.nodeid}"
         self._key_seed = seed
         self._repeated = case.scenario.prompts
-        self._usage: TokensPerWord | None = None
-        self._texts: dict[tuple[str, int], str] = {}  # by use and length
-        self._kept = 0  # their characters
-        self._padding: dict[tuple[Message, ...], str] = {}
+        self._lengths = PromptLengths(case, self._source, self._seed)
         self._prompt_ids: dict[int, str] = {}  # of requests under way, of a case whose answers are scored
-        self._fittings: dict[tuple[object, int], Fitting] = {}
         self._rendered_ahead: dict[int, str] = {}
-        self._not_fitting: Counter[int] = Counter()  # prompts, by their surplus of tokens
 
     # ---- lengths
 
@@ -82,17 +72,17 @@ class PromptGenerator:
 
         The filler comes with the usual messages, to learn how the server counts.
         """
-        text = filler_words(words, random.Random(f"{self._seed}/calibration"), self._source.filler)  # noqa: S311
-        messages = self._with_user_text(text) if self._by_length else self._padded(self._plain(0), text)
-        return Ask(self._keyed(messages, SAMPLE_KEY), 1)
+        text, lengths = self._lengths.calibration(words), self._lengths
+        messages = lengths.with_user_text(text) if self._by_length else padded(self._plain(0), text)
+        return Ask(lengths.keyed(messages, SAMPLE_KEY), 1)
 
     def learn(self, usage: TokensPerWord) -> None:
         """Set how the server counts tokens."""
-        self._usage = usage
+        self._lengths.usage = usage
 
     def learn_from(self, other: PromptGenerator) -> None:
         """Copy what another one has learnt of the same server."""
-        self._usage = other._usage
+        self._lengths.usage = other._lengths.usage
 
     @property
     def longest_words(self) -> int:
@@ -118,14 +108,14 @@ class PromptGenerator:
         tools = self._tools(index)
         if self._case.scenario.is_scored and index >= 0 and self._source.tokenizer is None:
             self._prompt_ids[index] = _prompt_id(messages, tools, self.tool_results(index))
-        return Ask(self._sent(messages, key), max_tokens, tools)
+        return Ask(self._lengths.sent(messages, key), max_tokens, tools)
 
     def sample(self, number: int) -> Ask:
         """A typical request that is not one of the case's.
 
         Its length is arbitrary while lengths can't be kept yet.
         """
-        if self.needs_usage and self._usage is None:
+        if self.needs_usage and self._lengths.usage is None:
             return replace(self.calibrating(_SAMPLE_WORDS), max_tokens=None)
         if self._settings.load.kind == "session":
             return self.opening(0, number)
@@ -134,12 +124,7 @@ class PromptGenerator:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for people on the lengths of prompts."""
-        if not self._not_fitting:
-            return ()
-        low, high = min(self._not_fitting), max(self._not_fitting)
-        count = sum(self._not_fitting.values())
-        off = f"{low:+d}" if low == high else f"{low:+d} to {high:+d}"
-        return (f"{count} prompts differ from the requested length by {off} tokens: no filler text fits",)
+        return self._lengths.notes
 
     def _asked(self, index: int, key: str | None = None) -> tuple[tuple[Message, ...], int | None]:
         """The messages without any prefix, and the answer's maximum length.
@@ -152,11 +137,11 @@ class PromptGenerator:
         length = self._input_tokens(traced, rng)
         max_tokens = self._max_tokens(index, traced, rng)
         if length is not None:
-            return self._synthetic(length, key), max_tokens
+            return self._lengths.synthetic(length, key), max_tokens
         messages = traced.messages if traced is not None and traced.messages else self._plain(index)
         context = self._settings.context_tokens
         if context:
-            messages = self._padded_to(messages, context, key)
+            messages = self._lengths.padded_to(messages, context, key)
         return messages, max_tokens
 
     def _prompt_number(self, index: int) -> int:
@@ -207,9 +192,9 @@ class PromptGenerator:
 
     def opening(self, session: int, number: int) -> Ask:
         """The first request of a session."""
-        first = self._with_user_text(self._source.turns[0]) if self._source.turns else self._plain(session)
+        first = self._lengths.with_user_text(self._source.turns[0]) if self._source.turns else self._plain(session)
         key = unique_key(self._key_seed, self._case.nodeid, number)
-        return Ask(self._prefixed(self._keyed(first, key)), self._max_tokens(session, None, self._random(session)))
+        return Ask(self._lengths.sent(first, key), self._max_tokens(session, None, self._random(session)))
 
     # ---- their parts
 
@@ -262,7 +247,7 @@ class PromptGenerator:
         source, messages = self._source, self._case.scenario.messages
         row = source.rows[self._row_number(index)] if source.rows else None
         if source.template is not None:
-            return self._with_user_text(self._rendered(source.template, index))
+            return self._lengths.with_user_text(self._rendered(source.template, index))
         if row is None:
             return messages
         system = () if row.messages[0].role != "user" else messages[:-1]
@@ -291,11 +276,6 @@ class PromptGenerator:
         fields = source.rows[self._row_number(index)].fields if source.rows else {}
         return {"index": index, **fields, **drawn}
 
-    def _with_user_text(self, text: str) -> tuple[Message, ...]:
-        """The scenario's messages, with *text* as the last one."""
-        *before, last = self._case.scenario.messages
-        return (*before, replace(last, content=text))
-
     @cached_property
     def _order(self) -> Mapping[int, int] | None:
         count = len(self._source.rows)
@@ -307,125 +287,6 @@ class PromptGenerator:
     def _row_number(self, index: int) -> int:
         place = index % len(self._source.rows)
         return place if self._order is None else self._order[place]
-
-    def _keyed(self, messages: tuple[Message, ...], key: str) -> tuple[Message, ...]:
-        return keyed(messages, key, self._settings.prompt_cache)
-
-    def _prefixed(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """The messages behind the prefix that all requests share."""
-        length = self._source.shared_prefix_tokens
-        if not length:
-            return messages
-        first = messages[0]
-        return (replace(first, content=f"{self._shared_prefix(length)}\n\n{first.content}"), *messages[1:])
-
-    def _sent(self, messages: tuple[Message, ...], key: str) -> tuple[Message, ...]:
-        return self._prefixed(self._keyed(messages, key))
-
-    def _synthetic(self, length: int, key: str | None) -> tuple[Message, ...]:
-        """Messages of that many tokens.
-
-        Exactly so many with a tokenizer, else about so many as the server counts.
-        """
-        if self._source.tokenizer is not None:
-            return self._fitted("prompt", length, self._with_user_text, key)
-        text = self._texts.get(("prompt", length))
-        if text is None:
-            assert self._usage is not None
-            words = self._usage.words_for(length)
-            text = filler_words(words, self._filler_random(length), self._source.filler)
-            self._remember(("prompt", length), text)
-        return self._with_user_text(text)
-
-    def _padded_to(self, messages: tuple[Message, ...], context: int, key: str | None) -> tuple[Message, ...]:
-        """The messages, padded with filler to *context* tokens.
-
-        Without any where they are longer.
-        """
-        if self._source.tokenizer is not None:
-            return self._fitted(messages, context, lambda text: self._padded(messages, text), key)
-        if messages not in self._padding:
-            assert self._usage is not None
-            left = context - self._usage.overhead
-            words = self._usage.words_for(context) if left > 0 else 0
-            text = filler_words(words, self._filler_random(context), self._source.filler) if words else ""
-            if len(self._padding) >= _MOST_PADDINGS:  # data sets have many prompts, and paddings can be long
-                self._padding.clear()
-            self._padding[messages] = text
-        return self._padded(messages, self._padding[messages])
-
-    def _fitted(
-        self, use: object, length: int, made: Callable[[str], tuple[Message, ...]], key: str | None
-    ) -> tuple[Message, ...]:
-        """Messages of that many tokens in all, with their key.
-
-        A shared prefix comes on top of them.
-        """
-        tokenizer = self._source.tokenizer
-        assert tokenizer is not None
-        fitting = self._fittings.get((use, length))
-        if fitting is None:
-            self._make_room()
-            exact = tokenizer.exact
-            fitting = self._fittings[use, length] = Fitting(
-                length + self._source.shared_prefix_tokens,
-                made,
-                self._sent,
-                tokenizer.count,
-                lambda tokens, number: exact(tokens, self._filler_random(tokens, number), self._source.filler),
-            )
-        if key is None:
-            return fitting.shared()
-        messages, off = fitting.fitted(key)
-        if off:
-            self._not_fitting[off] += 1
-        return messages
-
-    def _make_room(self) -> None:
-        """Forget fitted texts where there are too many.
-
-        Checked only now and then, as it takes a while.
-        """
-        count = len(self._fittings)
-        if count and count % _MOST_PADDINGS == 0:
-            characters = sum(each.characters for each in self._fittings.values())
-            if count >= _MOST_FITTINGS or characters > _MOST_KEPT:
-                self._fittings.clear()
-
-    def _padded(self, messages: tuple[Message, ...], padding: str) -> tuple[Message, ...]:
-        if not padding:
-            return messages
-        *before, last = messages
-        return (*before, replace(last, content=f"{padding}\n\n{last.content}"))
-
-    def _shared_prefix(self, length: int) -> str:
-        """Filler of that many tokens by itself."""
-        known = self._texts.get(("prefix", length))
-        if known is not None:
-            return known
-        rng = random.Random(f"{self._seed}/prefix")  # noqa: S311
-        if self._source.tokenizer is not None:
-            text = self._source.tokenizer.exact(length, rng, self._source.filler)
-        else:
-            assert self._usage is not None
-            text = filler_words(max(round(length / self._usage.per_word), 1), rng, self._source.filler)
-        return self._remember(("prefix", length), text)
-
-    def _remember(self, key: tuple[str, int], text: str) -> str:
-        """Keep a text, for which a tokenizer takes milliseconds.
-
-        Of many lengths not all are kept.
-        """
-        if self._kept + len(text) > _MOST_KEPT:
-            self._texts.clear()
-            self._kept = 0
-        self._texts[key] = text
-        self._kept += len(text)
-        return text
-
-    def _filler_random(self, length: int, number: int = 0) -> random.Random:
-        again = f"/{number}" if number else ""
-        return random.Random(f"{self._seed}/filler/{length}{again}")  # noqa: S311
 
 
 def _prompt_id(
