@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
 from pytest_flperf.suite.bounded_files import display_path
-from pytest_flperf.suite.errors import SuiteError, key_path, printable, shown, suggestion
+from pytest_flperf.suite.errors import SuiteError, key_path, printable, shown
 from pytest_flperf.suite.expectations import check_expectations, expectation_of
 from pytest_flperf.suite.files import SuiteFiles
 from pytest_flperf.suite.judges import JudgeSpec, share_of
@@ -20,8 +20,9 @@ from pytest_flperf.suite.messages import Message
 from pytest_flperf.suite.model import Scenario, Settings, Suite
 from pytest_flperf.suite.parser import KeyPath, Source, read_source
 from pytest_flperf.suite.price_building import price_of, prices_of
+from pytest_flperf.suite.problems import MAX_PROBLEMS, Problems, as_written, described, validated
 from pytest_flperf.suite.schema.base import TargetForm
-from pytest_flperf.suite.schema.document import SuiteForm, expectation, known_keys
+from pytest_flperf.suite.schema.document import SuiteForm
 from pytest_flperf.suite.schema.judge import JudgeForm
 from pytest_flperf.suite.schema.scenario import PROMPT_KEYS, ScenarioForm
 from pytest_flperf.suite.setting_limits import MAX_CASES, OUTPUT_LENGTHS
@@ -34,8 +35,6 @@ __all__ = ["load_suite", "parse_target", "scenario_of", "target_of"]
 
 _PLACE_OF_A_PROMPT: Final = "-"
 """Placeholder in the messages where each request has its own text."""
-_MAX_PROBLEMS: Final = 10
-"""Problems shown at once."""
 
 
 def load_suite(path: Path, ref: str) -> Suite:
@@ -55,10 +54,10 @@ def load_suite(path: Path, ref: str) -> Suite:
 
     """
     source = read_source(path)
-    problems = _Problems(display_path(path), source)
+    problems = Problems(display_path(path), source)
     data = _printable_names(source.data)
     _check_names(data, problems)
-    form = _validated(data, problems)
+    form = validated(data, problems)
     if form is None:
         raise problems.error()
     files = SuiteFiles(path.parent)
@@ -108,8 +107,8 @@ def scenario_of(values: Mapping[str, Any], base: Scenario | None = None) -> Scen
     """
     asks = set(PROMPT_KEYS) & values.keys()
     written = dict(values) if asks or base is None else {**values, "prompt": "-"}
-    problems = _Problems("settings", Source({}, lambda _path: None))
-    form = _validated({"name": "tests", "scenarios": [written]}, problems)
+    problems = Problems("settings", Source({}, lambda _path: None))
+    form = validated({"name": "tests", "scenarios": [written]}, problems)
     if form is None:
         raise problems.error_of_a_test()
     if form.scenarios[0].against:
@@ -167,10 +166,10 @@ def target_of(values: Mapping[str, Any], where: str) -> TargetSpec:
         return _target(TargetForm.model_validate(dict(values)))
     except ValidationError as error:
         lines = []
-        for detail in error.errors(include_url=False)[:_MAX_PROBLEMS]:
-            path: KeyPath = ("targets", 0, *_as_written(detail["loc"], values))
+        for detail in error.errors(include_url=False)[:MAX_PROBLEMS]:
+            path: KeyPath = ("targets", 0, *as_written(detail["loc"], values))
             key = key_path(path).removeprefix("targets[0].").removeprefix("targets[0]")
-            lines.append(f"{where}: {key}: {_described(detail['type'], path, detail['input'], detail['msg'])}")
+            lines.append(f"{where}: {key}: {described(detail['type'], path, detail['input'], detail['msg'])}")
         raise SuiteError("\n".join(lines)) from None
 
 
@@ -183,7 +182,7 @@ def _target(form: TargetForm) -> TargetSpec:
     return TargetSpec(**given, **tls)
 
 
-def _targets(form: SuiteForm, problems: _Problems) -> tuple[TargetSpec, ...]:
+def _targets(form: SuiteForm, problems: Problems) -> tuple[TargetSpec, ...]:
     try:
         return distinct(map(_target, form.targets), problems.where)
     except SuiteError as error:
@@ -191,82 +190,7 @@ def _targets(form: SuiteForm, problems: _Problems) -> tuple[TargetSpec, ...]:
         raise problems.error() from None
 
 
-@dataclass(slots=True)
-class _Problems:
-    """Problems of one file, in the order of the file's keys."""
-
-    where: str
-    source: Source
-    texts: list[str] = field(default_factory=list)
-    untold: int = 0
-    """Number of further problems, not described."""
-
-    def add(self, path: KeyPath, text: str) -> None:
-        line = self.source.line_of(path) if len(self.texts) < _MAX_PROBLEMS else None
-        place = self.where if line is None else f"{self.where}:{line}"
-        self.texts.append(f"{place}: {key_path(path)}: {text}" if path else f"{place}: {text}")
-
-    def error(self) -> SuiteError:
-        more = len(self.texts) + self.untold - _MAX_PROBLEMS
-        tail = [f"{self.where}: and {more} more"] if more > 0 else []
-        return SuiteError("\n".join(self.texts[:_MAX_PROBLEMS] + tail))
-
-    def error_of_a_test(self) -> SuiteError:
-        """Return the error for settings of a test.
-
-        These know no file and no other scenario.
-        """
-        return SuiteError(str(self.error()).replace("scenarios[0].", "").replace("settings: ", ""))
-
-
-def _validated(data: object, problems: _Problems) -> SuiteForm | None:
-    """Return the validated form, or None with the problems noted."""
-    if not isinstance(data, dict):
-        problems.add((), f"found {shown(data)}, expected {expectation(())}")
-        return None
-    try:
-        form = SuiteForm.model_validate(data)
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-        for detail in details[:_MAX_PROBLEMS]:  # describing takes time, and a file can hold 100,000 problems
-            path = _as_written(detail["loc"], data)
-            problems.add(path, _described(detail["type"], path, detail["input"], detail["msg"]))
-        problems.untold += max(len(details) - _MAX_PROBLEMS, 0)
-        return None
-    return None if problems.texts else form
-
-
-def _as_written(path: KeyPath, data: object) -> KeyPath:
-    """Return *path* without the index of a single value.
-
-    Single values are allowed in place of a list.
-    """
-    found: list[str | int] = []
-    for part in path:
-        if isinstance(part, int) and not isinstance(data, list):
-            continue
-        found.append(part)
-        try:
-            data = data[part]  # type: ignore[index]
-        except (LookupError, TypeError):
-            data = None
-    return tuple(found)
-
-
-def _described(kind: str, path: KeyPath, found: object, message: str) -> str:
-    """Return one problem of pydantic in the words of this package."""
-    if kind.startswith("flperf_"):
-        return message
-    if kind == "extra_forbidden":
-        return f"unknown key; {suggestion(str(path[-1]), known_keys(path[:-1]))}"
-    if kind == "missing":
-        return f"missing, expected {expectation(path)}"
-    if kind == "string_unicode":
-        return f"found {shown(found)} with half a surrogate pair, which can't be sent, expected {expectation(path)}"
-    return f"found {shown(found)}, expected {expectation(path)}"
-
-
-def _check_names(data: object, problems: _Problems) -> None:
+def _check_names(data: object, problems: Problems) -> None:
     """Note scenarios with the same name.
 
     Checked on the raw data, so that it is reported together with other problems.
@@ -336,7 +260,7 @@ def _scenario(
     suite: SuiteForm,
     defaults: dict[str, Any],
     files: SuiteFiles,
-    problems: _Problems,
+    problems: Problems,
     judge: JudgeSpec | None = None,
 ) -> Scenario:
     """The scenario of a form; ``judge`` is the suite's."""
@@ -380,7 +304,7 @@ def _scenario(
     )
 
 
-def _judge(form: JudgeForm, path: KeyPath, files: SuiteFiles, problems: _Problems) -> JudgeSpec:
+def _judge(form: JudgeForm, path: KeyPath, files: SuiteFiles, problems: Problems) -> JudgeSpec:
     values = _given(form)
     for key in ("rubric", "labels"):
         if values.get(key) is not None:
