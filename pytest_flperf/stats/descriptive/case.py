@@ -11,7 +11,7 @@ from statistics import median
 from typing import TypeAlias
 
 from pytest_flperf.quality.rows import ExpectedOf
-from pytest_flperf.quality.scoring import AnswerScorer, NoResult, Scoring
+from pytest_flperf.quality.scoring import AnswerScorer, Scoring
 from pytest_flperf.results.answer_quality import AnswerQuality
 from pytest_flperf.results.cost import Cost
 from pytest_flperf.results.metrics import REQUEST_METRICS
@@ -19,24 +19,21 @@ from pytest_flperf.results.notes import warning
 from pytest_flperf.results.records import Distribution, Measured, PlannedCase, Requests
 from pytest_flperf.stats.descriptive.answer_texts import AnswerTexts
 from pytest_flperf.stats.descriptive.bottleneck import bottleneck
-from pytest_flperf.stats.descriptive.call_rates import CallTally
 from pytest_flperf.stats.descriptive.clock_quality import clock_quality
-from pytest_flperf.stats.descriptive.conversations import ConversationTally, turns_of
 from pytest_flperf.stats.descriptive.costs import CostTally
 from pytest_flperf.stats.descriptive.failed_requests import INFINITE, ZERO, with_failures, with_zeros
 from pytest_flperf.stats.descriptive.failures import Failures
 from pytest_flperf.stats.descriptive.offered_rate import OfferedLoad
 from pytest_flperf.stats.descriptive.overlap import Overlap
-from pytest_flperf.stats.descriptive.prompt_scores import PromptScores
 from pytest_flperf.stats.descriptive.quantiles import Column
 from pytest_flperf.stats.descriptive.request_metrics import arrival_gaps_ns, is_late_read, request_metrics
 from pytest_flperf.stats.descriptive.request_values import RequestValues
+from pytest_flperf.stats.descriptive.score_tally import ScoreTally
 from pytest_flperf.stats.descriptive.server_timings import cross_check
 from pytest_flperf.stats.descriptive.steady import SteadyRates
 from pytest_flperf.stats.descriptive.summary import distribution
 from pytest_flperf.wire.exchange import Phase
 from pytest_flperf.wire.sample import TIMEOUTS, Outcome, Sample
-from pytest_flperf.wire.scored import scored_text
 
 __all__ = ["STALL_FLOOR_MS", "STALL_TIMES_MEDIAN", "IsGood", "stalls", "summarise"]
 
@@ -50,8 +47,6 @@ _NS_PER_S = 1e9
 _STALL_FLOOR_NS = STALL_FLOOR_MS * _NS_PER_MS
 # Requests that are summed up at a time: what they need is in the processor's cache then, and memory holds no more.
 _BATCH = 64
-_SCORED_AT_ONCE = 512
-_CHARACTERS_SCORED_AT_ONCE = 1 << 20
 # Members of an enum, looked up for every request, are worth a name on Python 3.11.
 _MEASURED, _OUTSIDE, _WARMUP, _RETRY = Phase.MEASURED, Phase.OUTSIDE, Phase.WARMUP, Phase.RETRY
 _OK, _CANCELLED = Outcome.OK, Outcome.CANCELLED
@@ -101,8 +96,8 @@ def summarise(
         tally = _Tally(planned, scorer, good, prompt_of, values, rows)
         while batch := list(islice(remaining, _BATCH)):
             tally.add(batch)
-        tally.take_scores()
-    tally.quality = tally.prompt_scores.quality()
+        tally.scores.take()
+    tally.quality = tally.scores.prompts.quality()
     arrived = tally.rates.arrived()
     asked_for = planned.target.model_id if planned.target is not None else None
     metrics = tally.metrics(tally.total - tally.ok if as_inf else 0)
@@ -128,9 +123,9 @@ def summarise(
         stalls=tally.stalls if tally.gap_streams else None,
         serialised=tally.overlap.serialised,
         metrics=metrics,
-        prompt_scores=tally.prompt_scores.result(),
+        prompt_scores=tally.scores.prompts.result(),
         answer_quality=tally.quality,
-        tool_calls=tally.calls.result(),
+        tool_calls=tally.scores.calls.result(),
         cost=tally.cost(),
         not_scored=dict(scorer.not_scored.most_common()) if scorer is not None else {},
         clock=clock,
@@ -162,15 +157,9 @@ class _Tally:
     ) -> None:
         self.scorer = scorer
         self.request_values = request_values
-        self.to_score: list[tuple[int, str | None]] = []
-        self.to_score_characters = 0
-        self.failed_before: list[int] = []
+        self.scores = ScoreTally(scorer, planned.settings, prompt_of, rows)
         self.rates = SteadyRates(planned.load)
-        self.prompt_scores = PromptScores(prompt_of, rows, planned.settings.get("expect"))
         self.quality: AnswerQuality | None = None
-        most_turns = turns_of(planned.settings)
-        self.conversations = None if most_turns is None else ConversationTally(most_turns)
-        self.calls = CallTally(self.conversations)
         self.is_good = good
         self.total = self.ok = self.timeouts = self.late_reads = self.clock_steps = 0
         self.warmup = self.warmup_failed = self.outside = self.retries = self.recovered = 0
@@ -187,7 +176,7 @@ class _Tally:
         self.echoes: Counter[str] = Counter()
         self.failures = Failures()
         self.rows: list[dict[str, float | None]] = []
-        self.values = {name: Column() for name in REQUEST_METRICS}
+        self.values = {name: Column() for name in REQUEST_METRICS} | {"quality": self.scores.values}
         self.gaps_ns = Column()
         self.lags_ns = Column()
         self.gap_streams = self.stalls = 0
@@ -201,8 +190,8 @@ class _Tally:
         if not self.overlap.full:
             self.overlap.add(samples)
         self._take_rows()
-        if len(self.to_score) >= _SCORED_AT_ONCE or self.to_score_characters >= _CHARACTERS_SCORED_AT_ONCE:
-            self.take_scores()
+        if self.scores.full:
+            self.scores.take()
 
     def _add(self, sample: Sample) -> None:
         phase = sample.phase
@@ -241,7 +230,7 @@ class _Tally:
         else:
             self.timeouts += outcome in TIMEOUTS
             self.failures.add(sample)
-            self._to_score(sample)
+            self.scores.add(sample)
 
     def _add_ok(self, sample: Sample, metrics: dict[str, float | None]) -> None:
         self.ok += 1
@@ -259,27 +248,13 @@ class _Tally:
         self.rows.append(metrics)
         if self.request_values is not None:
             self.request_values.add(sample, metrics)
-        self._to_score(sample)
+        self.scores.add(sample)
         if sample.stream:
             self._add_stream(sample)
         if sample.clock_step:
             self.clock_steps += 1
         elif sample.first_read_surplus and is_late_read(sample):
             self.late_reads += 1
-
-    def _to_score(self, sample: Sample) -> None:
-        """Keep an answer for scoring; of a conversation the whole, when it has ended."""
-        if self.scorer is None:
-            return
-        if self.conversations is None:
-            index, text = sample.index, scored_text(sample) if sample.ok else None
-        else:
-            ended = self.conversations.add(sample)
-            if ended is None:
-                return
-            index, text = ended.index, ended.text
-        self.to_score.append((index, text))
-        self.to_score_characters += len(text or "")
 
     def _take_rows(self) -> None:
         """Turn rows into columns, many at once: half the work."""
@@ -289,35 +264,6 @@ class _Tally:
         for name, column in zip(self.rows[0], columns, strict=True):
             self.values[name].extend([value for value in column if value is not None])
         self.rows.clear()
-
-    def take_scores(self) -> None:
-        """Score the answers that came since, all at once.
-
-        Each message to the scoring process takes its time.
-        """
-        if self.scorer is None or not self.to_score:
-            return
-        answered = [(index, answer) for index, answer in self.to_score if answer is not None]
-        scores = iter(self.scorer.scores([answer for _, answer in answered], [index for index, _ in answered]))
-        if self.scorer.scores_case:
-            for index in self.failed_before:
-                self._add_score(index, 0.0, None)
-            self.failed_before.clear()
-        for index, answer in self.to_score:
-            if answer is None and not self.scorer.scores_case:
-                self.failed_before.append(index)  # until the hook takes an answer of the case
-                continue
-            score = 0.0 if answer is None else next(scores)
-            if score is not None and not isinstance(score, NoResult):
-                self._add_score(index, score, answer)
-        self.to_score.clear()
-        self.to_score_characters = 0
-
-    def _add_score(self, index: int, score: float, answer: str | None) -> None:
-        self.values["quality"].append(score)
-        if answer is not None:
-            self.calls.add(score)
-        self.prompt_scores.add(index, score, answer)
 
     def _add_stream(self, sample: Sample) -> None:
         chunks = len(sample.chunk_ns)
@@ -386,7 +332,7 @@ class _Tally:
             if not _is_echo(echo, model_id)
         ]
         lines += self.texts.notes()
-        called = self.calls.result()
+        called = self.scores.calls.result()
         lines += [f"tool calls: {called.words}"] if called is not None else []
         if self.warmup_failed:
             lines.append(warning(f"{self.warmup_failed} of {self.warmup} warm-up requests failed"))
