@@ -25,8 +25,9 @@ from typing import Any
 from pytest_flperf.backends.registry import installed, registry
 from pytest_flperf.backends.resolver import Defaults, Placing
 from pytest_flperf.backends.router import SeveralBackends
-from pytest_flperf.measurement.paired import Standings, Until
+from pytest_flperf.measurement.paired import Until
 from pytest_flperf.measurement.runner import Bench
+from pytest_flperf.measurement.standings import Standings
 from pytest_flperf.suite.loader import load_suite
 from pytest_flperf.suite.matrix import expand
 from pytest_flperf.suite.model import Case

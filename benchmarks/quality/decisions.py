@@ -12,8 +12,8 @@ from pytest_flperf.gates.budgets import parse_budget
 from pytest_flperf.gates.comparison import compare_runs, settled
 from pytest_flperf.gates.paired_results import PairTerms
 from pytest_flperf.gates.rules import Rule, parse_rules
-from pytest_flperf.measurement.paired import Standings
 from pytest_flperf.measurement.paired_turns import Answer, Both, Turn
+from pytest_flperf.measurement.standings import Standings
 from pytest_flperf.results.comparison import Comparison
 from pytest_flperf.results.records import Measured, Requests
 from pytest_flperf.stats.descriptive.prompt_scores import PromptScores

@@ -11,7 +11,8 @@ from pytest_flperf._text import printable
 from pytest_flperf.gates.comparison import compare_pairs
 from pytest_flperf.gates.rules import Rule, parse_rule, rules_for
 from pytest_flperf.history.run_differences import sides_differ
-from pytest_flperf.measurement.paired import BASELINE, CANDIDATE, OtherSide, Standings
+from pytest_flperf.measurement.paired_turns import BASELINE, CANDIDATE
+from pytest_flperf.measurement.standings import OtherSide, Standings
 from pytest_flperf.results.comparison import Against, Comparison, ReferenceLoad
 from pytest_flperf.results.measured import Distribution
 from pytest_flperf.results.metrics import RATIOS

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pytest_flperf.loadgen.worker_group import Plays
-from pytest_flperf.measurement.paired import OtherSide
 from pytest_flperf.measurement.recording import CaseRecording
 from pytest_flperf.measurement.request_plans import CasePlans
+from pytest_flperf.measurement.standings import OtherSide
 from pytest_flperf.results.records import Measured, PlannedCase
 from pytest_flperf.results.run_log import SearchLoad
 from pytest_flperf.suite.model import Case

@@ -27,17 +27,8 @@ from pytest_flperf.measurement.case_scoring import CaseScoring
 from pytest_flperf.measurement.clients import Clients
 from pytest_flperf.measurement.gc_control import Collector, no_collections
 from pytest_flperf.measurement.models import Models
-from pytest_flperf.measurement.paired import (
-    AGAINST,
-    BASELINE,
-    CANDIDATE,
-    Interleaving,
-    OtherSide,
-    Until,
-    until_s,
-    why_not_interleaved,
-    with_not_scored,
-)
+from pytest_flperf.measurement.paired import AGAINST, Interleaving, Until, until_s, why_not_interleaved
+from pytest_flperf.measurement.paired_turns import BASELINE, CANDIDATE
 from pytest_flperf.measurement.plan_progress import Counter, gave_up
 from pytest_flperf.measurement.planned import load_of
 from pytest_flperf.measurement.preflight import (
@@ -46,6 +37,7 @@ from pytest_flperf.measurement.preflight import (
 )
 from pytest_flperf.measurement.recording import Recorder
 from pytest_flperf.measurement.recovery_log import log_plan, played_record
+from pytest_flperf.measurement.standings import OtherSide, with_not_scored
 from pytest_flperf.measurement.summing import Evidence, result_of
 from pytest_flperf.quality.scorers.hook_calls import Hook
 from pytest_flperf.results.capacity import step_label

@@ -33,7 +33,8 @@ from pytest_flperf.suite.model import Case
 if TYPE_CHECKING:
     from pytest_flperf.gates.paired_results import PairTerms
     from pytest_flperf.measurement.case_run import Prepared
-    from pytest_flperf.measurement.paired import OtherSide, Standings, Until
+    from pytest_flperf.measurement.paired import Until
+    from pytest_flperf.measurement.standings import OtherSide, Standings
     from pytest_flperf.suite.targets import TargetSpec
 
 __all__ = [

@@ -18,7 +18,8 @@ from pytest_flperf.suite.targets import TargetSpec
 
 if TYPE_CHECKING:
     from pytest_flperf.measurement.case_run import Prepared
-    from pytest_flperf.measurement.paired import OtherSide, Until
+    from pytest_flperf.measurement.paired import Until
+    from pytest_flperf.measurement.standings import OtherSide
 
 __all__ = ["Reference"]
 

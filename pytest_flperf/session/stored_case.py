@@ -13,16 +13,8 @@ from pytest_flperf.gates.goodput import request_limits
 from pytest_flperf.gates.paired_results import REFERENCE_TERMS, compares_gaps, with_other_side
 from pytest_flperf.measurement.capacity_search import SearchPlan, searched
 from pytest_flperf.measurement.case_run import CaseRun
-from pytest_flperf.measurement.paired import (
-    BASELINE,
-    CANDIDATE,
-    OtherSide,
-    Standings,
-    TurnPlan,
-    read_standings,
-    with_not_scored,
-)
-from pytest_flperf.measurement.paired_turns import TurnReader, turn_requests
+from pytest_flperf.measurement.paired_turns import BASELINE, CANDIDATE, TurnReader, turn_requests
+from pytest_flperf.measurement.standings import OtherSide, Standings, TurnPlan, read_standings, with_not_scored
 from pytest_flperf.measurement.summing import Evidence, result_of
 from pytest_flperf.quality.rows import ScoredRow
 from pytest_flperf.quality.scoring import AnswerScorer, Scoring, Stop, go_on

@@ -12,8 +12,10 @@ from pytest_flperf.backends.base import BackendConfig, OnProgress, Served
 from pytest_flperf.backends.openai import OpenAiBackend
 from pytest_flperf.backends.registry import BUILT_IN
 from pytest_flperf.backends.router import Place, SeveralBackends
-from pytest_flperf.measurement.paired import BASELINE, CANDIDATE, Both, Standings, Turn, Until
+from pytest_flperf.measurement.paired import Until
+from pytest_flperf.measurement.paired_turns import BASELINE, CANDIDATE, Both, Turn
 from pytest_flperf.measurement.runner import Bench, NotPossibleError
+from pytest_flperf.measurement.standings import Standings
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.stats.inference.schedule import ORDER_BLOCK
 from pytest_flperf.suite.loader import scenario_of
