@@ -18,16 +18,22 @@ from typing import TYPE_CHECKING, Final, NoReturn, Self
 from pytest_flperf.foundry_host import logs
 from pytest_flperf.foundry_host.errors import (
     DownloadCancelled,
-    DownloadFailed,
     HostDied,
     HostHung,
-    LoadFailed,
     ModelNotFound,
     RuntimeHostError,
     RuntimeUnavailable,
     ServiceUnreachable,
 )
-from pytest_flperf.foundry_host.messages import BY_URL, no_such_device, not_found, refusal, refused_start, words_of
+from pytest_flperf.foundry_host.messages import (
+    no_such_device,
+    not_found,
+    refusal,
+    refused_start,
+    too_late,
+    unreachable,
+    words_of,
+)
 from pytest_flperf.foundry_host.process import HostConfig, HostProcess
 from pytest_flperf.foundry_host.protocol import (
     Answered,
@@ -97,13 +103,7 @@ class RuntimeHost:
                 if problem and not self.alive:
                     self._died("before its web service had answered")
                 if problem:
-                    self._fail(
-                        ServiceUnreachable,
-                        f"The Foundry Local runtime reported that it is up at {logs.clean(ready.url)} but {problem}. "
-                        f"It was tried for {self.config.start_s:g} s from the start of the host. This is known from "
-                        "Windows "
-                        "on ARM64; a firewall or a security program may also be in the way. " + BY_URL,
-                    )
+                    self._fail(ServiceUnreachable, unreachable(ready.url, problem, self.config.start_s))
             except BaseException:
                 self.kill()
                 raise
@@ -370,23 +370,14 @@ class RuntimeHost:
         self._fail(*refusal(command, failure))
 
     def _too_late(self, command: Command, waited_s: float, silent_s: float, *, cancelling: bool) -> NoReturn:
-        words = words_of(command)
         self.kill()
         if cancelling:
             raise DownloadCancelled(
                 f"The download of {logs.clean(command.model_id or '')} was cancelled; the runtime did not stop it "
                 f"within {_CANCEL_S:g} s and was ended with it."
             )
-        if command.verb in {Verb.LOAD, Verb.DOWNLOAD} and silent_s < self.config.silence_s:
-            self._fail(
-                LoadFailed if command.verb is Verb.LOAD else DownloadFailed,
-                f"Foundry Local did not {words} within {waited_s:.1f} s; it was still busy and was ended.",
-            )
-        self._fail(
-            HostHung,
-            f"The runtime host (pid {self.pid}) was told to {words} and gave no sign of life for {silent_s:.1f} s; it "
-            "was ended.",
-        )
+        busy = silent_s < self.config.silence_s
+        self._fail(*too_late(command, self.pid, waited_s=waited_s, silent_s=silent_s, busy=busy))
 
     def _died(self, when: str) -> NoReturn:
         if self._ended:

@@ -12,6 +12,7 @@ from pytest_flperf.foundry_host import logs
 from pytest_flperf.foundry_host.embedded import embedded_models
 from pytest_flperf.foundry_host.errors import (
     DownloadFailed,
+    HostHung,
     LoadFailed,
     ModelNotFound,
     RemoveFailed,
@@ -21,7 +22,7 @@ from pytest_flperf.foundry_host.errors import (
 from pytest_flperf.foundry_host.protocol import Command, Failure, FailureKind, Mode, ModelInfo, Verb
 from pytest_flperf.foundry_host.variants import nearest_names
 
-__all__ = ["BY_URL", "no_such_device", "not_found", "refusal", "refused_start", "words_of"]
+__all__ = ["BY_URL", "no_such_device", "not_found", "refusal", "refused_start", "too_late", "unreachable", "words_of"]
 
 BY_URL: Final = "Or start a server yourself and measure it by URL: --flperf-base-url=http://HOST:PORT/v1"
 
@@ -36,6 +37,15 @@ def refused_start(failure: Failure, log_path: str) -> str:
             "On a supported machine: pip install --upgrade 'foundry-local-sdk>=2.2'. " + BY_URL
         )
     return f"The Foundry Local runtime did not start: {reason}. Its full log is {log_path}. " + BY_URL
+
+
+def unreachable(url: str, problem: str, tried_s: float) -> str:
+    """Message: why the web service does not answer, after ``tried_s`` seconds."""
+    return (
+        f"The Foundry Local runtime reported that it is up at {logs.clean(url)} but {problem}. It was tried for "
+        f"{tried_s:g} s from the start of the host. This is known from Windows on ARM64; a firewall or a security "
+        "program may also be in the way. " + BY_URL
+    )
 
 
 def not_found(name: str, models: Sequence[ModelInfo], mode: Mode, log: tuple[str, ...], log_path: str) -> ModelNotFound:
@@ -91,6 +101,27 @@ def refusal(command: Command, failure: Failure) -> tuple[type[RuntimeHostError],
         )
     kind = {Verb.UNLOAD: UnloadFailed, Verb.REMOVE: RemoveFailed}.get(command.verb, RuntimeHostError)
     return kind, f"Foundry Local could not {words_of(command)}: {reason}."
+
+
+def too_late(
+    command: Command, pid: int, *, waited_s: float, silent_s: float, busy: bool
+) -> tuple[type[RuntimeHostError], str]:
+    """Error class and message for a command that took too long.
+
+    Args:
+        command: The command.
+        pid: Process id of the host.
+        waited_s: How long it was waited for.
+        silent_s: How long the host had said nothing.
+        busy: Whether it still gave signs of life.
+
+    """
+    words = words_of(command)
+    if command.verb in {Verb.LOAD, Verb.DOWNLOAD} and busy:
+        kind = LoadFailed if command.verb is Verb.LOAD else DownloadFailed
+        return kind, f"Foundry Local did not {words} within {waited_s:.1f} s; it was still busy and was ended."
+    silence = f"gave no sign of life for {silent_s:.1f} s; it was ended."
+    return HostHung, f"The runtime host (pid {pid}) was told to {words} and {silence}"
 
 
 def words_of(command: Command) -> str:
