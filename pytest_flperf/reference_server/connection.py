@@ -68,6 +68,21 @@ class Connection:
         self.watched = 0
         self.draining_until_ns = 0
 
+    def shake_hands(self) -> bool:
+        """Go on with the TLS handshake; returns whether it waits to write.
+
+        ``handshaking`` becomes false where it is over.  Raises OSError or ValueError if it fails.
+        """
+        try:
+            if isinstance(self.sock, ssl.SSLSocket):
+                self.sock.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLWantWriteError:
+            return True
+        self.handshaking = False
+        return False
+
     def receive(self) -> bytes | None:
         """Received bytes; empty: closed by the client; None: nothing yet.
 

@@ -249,22 +249,13 @@ class ServerLoop:
             self._read(connection)
 
     def _shake_hands(self, connection: Connection) -> bool:
-        sock = connection.sock
         try:
-            if isinstance(sock, ssl.SSLSocket):
-                sock.do_handshake()
-        except ssl.SSLWantReadError:
-            self._watch(connection, _READ)
-            return False
-        except ssl.SSLWantWriteError:
-            self._watch(connection, _READ | _WRITE)
-            return False
+            wants_write = connection.shake_hands()
         except (OSError, ValueError):
             self._forget(connection)
             return False
-        connection.handshaking = False
-        self._watch(connection, _READ)
-        return True
+        self._watch(connection, _READ | _WRITE if wants_write else _READ)
+        return not connection.handshaking
 
     def _resume(self, connection: Connection) -> None:
         answer = connection.answer
