@@ -10,9 +10,19 @@ from __future__ import annotations
 import json
 import math
 import re
+from decimal import Decimal
 from typing import Final
 
-__all__ = ["amount", "encodable", "harmless", "harmless_json", "harmless_lines", "printable", "shorten"]
+__all__ = [
+    "amount",
+    "encodable",
+    "harmless",
+    "harmless_json",
+    "harmless_lines",
+    "printable",
+    "shorten",
+    "significant",
+]
 
 _ANYWHERE: Final = re.compile(r"##(?=\w*\[)|section_(?=(?:start|end):)", re.IGNORECASE)
 _AT_START: Final = re.compile(r"(\s*)(?:(:)(?=:[^\W\d])|(%)(?=%))")
@@ -58,6 +68,8 @@ def _escaped(char: str) -> str:
     return char if char.isprintable() else char.encode("unicode_escape").decode()
 
 
+_SMALLEST: Final = 1e-9
+"""From here on numbers are written without an exponent: people read prices."""
 _SHOWN: Final = frozenset({"ms", "s", "tokens/s", "requests/s", "%", "MB", "W", "J", "°C"})
 
 
@@ -97,4 +109,10 @@ def _number(value: float) -> str:
         return str(int(value))
     if abs(value) >= 1000:
         return f"{value:.0f}"
-    return f"{value:.4g}"
+    return significant(value, 4)
+
+
+def significant(value: float, digits: int) -> str:
+    """A number below 1,000 to so many significant digits, without an exponent from 1e-9 on: ``0.0000128``."""
+    shown = f"{value:.{digits}g}"
+    return shown if "e" not in shown or abs(value) < _SMALLEST else f"{Decimal(shown):f}"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf._text import harmless, harmless_json, harmless_lines, printable
+from pytest_flperf._text import amount, harmless, harmless_json, harmless_lines, printable
 
 PIECES = st.sampled_from(
     ["::", ":", "error", "##", "#", "[", "vso", "teamcity", "section_", "SECTION_", "start:", "end:1", "%", "%%",
@@ -57,3 +57,13 @@ def test_json_means_the_same(value: dict[str, str]) -> None:
 def test_what_is_shown(text: str, shown: str) -> None:
     """One character of a command becomes an escape; what is none stays as it is."""
     assert harmless(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1.28e-5, "0.0000128"), (-3.5e-7, "-0.00000035"), (0.12346, "0.1235"), (12.0, "12"), (812.44, "812.4"),
+     (1e-12, "1e-12"), (0.0, "0"), (1234.5, "1234")],
+)  # fmt: skip
+def test_amounts_of_any_size(value: float, shown: str) -> None:
+    """Small ones, such as prices, are read without an exponent."""
+    assert amount(value, "currency") == shown

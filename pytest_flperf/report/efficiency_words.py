@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Final
 
-from pytest_flperf._text import printable
+from pytest_flperf._text import printable, significant
 from pytest_flperf.report.figures import NOTHING, number
 from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.records import CaseResult
@@ -17,8 +16,6 @@ __all__ = ["MIXED", "cost_cell", "cost_heading", "efficiency_facts", "money", "r
 MIXED: Final = "cost/1k"
 """Heading where prices are in several currencies, which each cell names then."""
 _CODE: Final = 10
-_SMALLEST: Final = 1e-9
-"""From here on amounts are written without an exponent."""
 
 
 def money(value: float, currency: str, *, at_most: bool = False) -> str:
@@ -68,9 +65,7 @@ def run_cost_words(cases: Iterable[CaseResult]) -> str:
 
 def _digits(value: float) -> str:
     """Three significant digits, without an exponent where people read prices: ``0.0000128``."""
-    if not _SMALLEST < value < 1:
-        return number(value)
-    return f"{value:.{2 - math.floor(math.log10(value))}f}".rstrip("0").rstrip(".")
+    return significant(value, 3) if 0 < value < 1 else number(value)
 
 
 def _cost(case: CaseResult) -> str:

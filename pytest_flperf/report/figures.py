@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from pytest_flperf._text import printable
+from pytest_flperf._text import printable, significant
 from pytest_flperf.gates.verdict import NOT_MEASURED
 from pytest_flperf.results.calibration import Calibration
 from pytest_flperf.results.capacity import Search, SearchStep
@@ -52,7 +52,7 @@ def number(value: float | None) -> str:
     if value == 0 or size >= 99.95:
         return f"{value:.0f}"
     if size < 0.095:
-        return f"{value:.2g}"
+        return significant(value, 2)
     return f"{value:.1f}" if size >= 9.995 else f"{value:.2f}"
 
 
