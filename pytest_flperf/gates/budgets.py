@@ -143,11 +143,16 @@ def _reason(case: Measured, budget: Budget, value: float | None, *, met: bool) -
         return why_not_measured(case, budget.metric)
     if math.isinf(value):
         return f"{case.requests.failed} of {case.requests.total} requests failed and count as infinitely slow"
+    return _why_missed(case, budget)
+
+
+def _why_missed(case: Measured, budget: Budget) -> str:
+    """What is behind a number that misses its budget."""
     if budget.statistic == "upper95":
         return _too_few(case, budget)
     if budget.metric == "quality" and is_over_prompts(budget.statistic):
         return missed_words(case, budget.statistic or "", budget.limit, budget.category)
-    return ""
+    return UPPER_BOUND if is_upper_bound(case, budget.metric) else ""
 
 
 def _absence(case: Measured, budget: Budget) -> str:

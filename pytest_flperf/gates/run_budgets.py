@@ -19,6 +19,7 @@ from pytest_flperf.gates.budget_grammar import (
     nearest_metric,
     read_limit,
 )
+from pytest_flperf.gates.not_measured import UPPER_BOUND
 from pytest_flperf.results.metric_statistics import unit_of
 from pytest_flperf.results.records import BudgetVerdict, CaseResult
 from pytest_flperf.results.run_cost import run_cost
@@ -44,15 +45,18 @@ class RunBudget:
     def judge(self, cases: Sequence[CaseResult], wall_s: float) -> BudgetVerdict:
         """The verdict; a rate without any measured request misses the budget."""
         value, n = _measured(self.metric, cases, wall_s)
+        bound = self.metric == "run.cost" and run_cost(cases).at_most
+        if bound and self.operator in {">=", ">"}:
+            value = None
         return BudgetVerdict(
             expression=self.expression,
             limit=self.limit,
             value=value,
             n=n,
-            met=value is not None and COMPARE[self.operator](value, self.limit),
+            met=(met := value is not None and COMPARE[self.operator](value, self.limit)),
             scope=_SCOPE,
             metric=self.metric,
-            reason="" if value is not None else _absence(self.metric, cases),
+            reason="" if met else UPPER_BOUND if bound else "" if value is not None else _absence(self.metric, cases),
         )
 
 
