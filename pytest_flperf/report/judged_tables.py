@@ -21,8 +21,8 @@ from pytest_flperf.results.judged import Judged, Pairwise, Rubric
 
 __all__ = ["PlainPart", "judged_tables"]
 
-_Table: TypeAlias = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], int]
-"""Heads, rows, and how many columns at the left hold names."""
+_Table: TypeAlias = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], int, int]
+"""Heads, rows, how many columns at the left hold names, and how many further rows there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,9 @@ def _rubric(rubric: Rubric) -> PlainPart:
         *(f"The models differ most: {words}" for words in gap_words(rubric)),
         *error_words(rubric),
     )
-    return PlainPart(lines, ((head, rows, 2), *((each.head, each.rows, 1) for each in group_tables(rubric))))
+    return PlainPart(
+        lines, ((head, rows, 2, 0), *((each.head, each.rows, 1, each.left_out) for each in group_tables(rubric)))
+    )
 
 
 def _pairwise(pairwise: Pairwise) -> PlainPart:
@@ -74,4 +76,4 @@ def _pairwise(pairwise: Pairwise) -> PlainPart:
     )  # fmt: skip
     gaps = (f"Won most clearly: {words}" for words in pair_gap_words(pairwise))
     lines = (judge_words("in pairs", pairwise.judge), *pairwise_words(pairwise), *gaps, *error_words(pairwise))
-    return PlainPart(lines, ((head, rows, 3),))
+    return PlainPart(lines, ((head, rows, 3, 0),))

@@ -90,9 +90,9 @@ def markdown(run: Run, judged: Judged | None = None, *, longest_bytes: int = _LO
     facts[1:1] = [
         f"- {words(host.name)}: {words(host.cpu)}, {host.cores} cores, {words(host.os)}" for host in run.machines
     ]
-    tail = ["", *(f"- {words(line, 500)}" for line in first_lines(doubts(run), _DOUBTS, "notes")), *facts, ""]
     if cost := run_cost_words(run.cases):
         facts.append(f"- {words(cost)}")
+    tail = ["", *(f"- {words(line, 500)}" for line in first_lines(doubts(run), _DOUBTS, "notes")), *facts, ""]
     table, compared, failures = _table(run.cases), _compared(run.cases), _failures(run)
     kept = longest_bytes - _size(head) - _size(tail) - 200
     shown = _fitting(failures, kept // 2)
@@ -126,7 +126,7 @@ def _table(cases: Sequence[CaseResult]) -> list[str]:
     priced = cost_heading(cases)
     head = ["", "model", "scenario", *["suite"] * suites, *["host"] * hosts, "n", "TTFT p50 ms", "TTFT p95 ms",
             "TPOT p50 ms", "tokens/s p50", "e2e p50 ms", "e2e p95 ms", "errors", *["quality"] * scored,
-            *[f"cost {priced}"] * bool(priced)]  # fmt: skip
+            *[f"cost {words(priced)}"] * bool(priced)]  # fmt: skip
     left = 3 + suites + hosts
     lines = [_row(head), _row([":--"] * left + ["--:"] * (len(head) - left))]
     for case in rivals_together(cases)[:_ROWS]:
@@ -194,9 +194,11 @@ def _judged(judged: Judged | None) -> list[str]:
     lines = ["### Judged", ""] if parts else []
     for part in parts:
         lines += [*(f"- {words(line, 600)}" for line in part.lines), ""]
-        for head, rows, names in part.tables:
+        for head, rows, names, further in part.tables:
             lines += [_row([words(each, 80) for each in head]), _row([":--"] * names + ["--:"] * (len(head) - names))]
             lines += [*(_row([words(cell, 80) for cell in row]) for row in rows[:_ROWS]), ""]
+            more = len(rows[_ROWS:]) + further
+            lines += [f"… and {more} more, in judged.json.", ""] if more else []
     return lines
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from report_doubles import case, measured, quality_of, run
 
+from pytest_flperf.gates.budgets import parse_budget
+from pytest_flperf.gates.run_budgets import parse_run_budget
+from pytest_flperf.gates.verdict import verdict_text
 from pytest_flperf.report.efficiency_words import cost_cell, cost_heading, efficiency_facts, money, run_cost_words
 from pytest_flperf.report.html.pages import Pages
 from pytest_flperf.report.junit import properties
 from pytest_flperf.report.markdown import markdown
 from pytest_flperf.report.terminal.results_table import table_lines
-from pytest_flperf.report.terminal.summary import case_lines
+from pytest_flperf.report.terminal.summary import case_lines, summary_lines
 from pytest_flperf.results.capacity import Search
 from pytest_flperf.results.comparison import Against
 from pytest_flperf.results.cost import Cost, Energy, Price
-from pytest_flperf.results.records import CaseResult
+from pytest_flperf.results.records import CaseResult, Requests
 
 PRICE = Price(0.15, 0.6, source="our contract", date="2026-11-01")
 COST = Cost("USD", 0.00042, 0.42, 0.0006, 0.0005)
@@ -106,3 +110,74 @@ def test_junit_and_details() -> None:
     assert (found["cost_per_1k"], found["cost.currency"], found["cost.at_most"]) == ("0.42", "USD", "true")
     assert (found["energy_per_answer_j"], found["cost.spent"]) == ("20", "0.0005")
     assert "  cost: 0.42 USD per 1,000 answers" in "\n".join(case_lines(priced()))
+
+
+def test_the_run_costs_the_same_on_every_surface() -> None:
+    """Terminal, page and Markdown end in one sentence."""
+    cost = replace(COST, spent=1.28e-5)
+    found = run(priced(cost=cost), status="passed")
+    said = "0.0000128 USD, warm-up and retries included"
+    assert run_cost_words(found.cases) == f"cost of the run: {said}"
+    assert said in markdown(found)
+    assert said in Pages().run(found, {})
+    assert any(said in line.text for line in summary_lines(found, 140, 2, ()))
+
+
+def test_small_amounts_of_a_case() -> None:
+    """The budget's line, the terminal and the page read a small cost without an exponent."""
+    small = Cost("USD", 1.28e-8, 1.28e-5, 3.2e-9, 1.28e-8)
+    verdict = parse_budget("cost_per_1k <= 0.00001", "suite").judge(priced(cost=small))
+    bad = priced(
+        cost=small, outcome="failed", budgets=(verdict,), metrics={"request_cost": measured([3.2e-6, 3.4e-6])}
+    )  # fmt: skip
+    told = (verdict_text(bad), "\n".join(case_lines(bad)), Pages().run(run(bad), {}), markdown(run(bad)))
+    for text in told:
+        assert "0.0000128" in text
+        assert not re.search(r"\de-0\d", text)
+
+
+@pytest.mark.parametrize(("operator", "met"), [("<=", True), (">=", False)])
+def test_upper_bounds_of_a_run(operator: Literal["<=", ">="], met: bool) -> None:
+    """What a run cost at most shows no lower limit to be met."""
+    cases = [priced(cost=replace(COST, at_most=True))]
+    verdict = parse_run_budget(f"run.cost {operator} {'1' if met else '0.0001'}").judge(cases, 1.0)
+    assert verdict.met is met
+    assert ("upper bound" in verdict.reason) is not met
+    assert (verdict.value is None) is not met
+
+
+def test_a_missed_limit_of_an_upper_bound() -> None:
+    """It is said that the true cost may be lower."""
+    bound = priced(cost=replace(COST, at_most=True))
+    missed = parse_budget("cost_per_1k <= 0.1", "suite").judge(bound)
+    assert not missed.met
+    assert "upper bound" in missed.reason
+    of_run = parse_run_budget("run.cost <= 0.0001").judge([bound], 1.0)
+    assert not of_run.met
+    assert "upper bound" in of_run.reason
+
+
+def test_a_foreign_currency() -> None:
+    """A file from elsewhere may hold any text in its place: no tag, no row of a table."""
+    found = run(priced(cost=Cost("<b>|x|", 1.0, 3.0, spent=1.0)))
+    for text in (markdown(found), Pages().run(found, {})):
+        assert "<b>" not in text
+    rows = [line for line in markdown(found).splitlines() if line.startswith("|")]
+    assert len({row.count("|") for row in rows}) == 1
+
+
+def test_each_map_has_a_switch() -> None:
+    """Of ten maps of scenarios, only the chosen one is shown."""
+    metrics = {name: measured([1.0, 2.0]) for name in ("ttft_ms", "e2e_ms", "tpot_ms", "tps", "quality")}
+    cases = [
+        priced(
+            model, metrics=metrics, energy=Energy(5.0), answer_quality=quality_of("maths"),
+            requests=Requests(total=11, ok=10, failed=1),
+        )
+        for model in ("a", "b")
+    ]  # fmt: skip
+    page = Pages().run(run(*cases), {})
+    maps = set(re.findall(r'<div class="heat (m\d+)">', page))
+    assert maps == {f"m{number}" for number in range(1, 11)}
+    for each in maps:
+        assert f".heats:has(input.{each}:checked) .heat:not(.{each})" in page
