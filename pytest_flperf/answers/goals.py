@@ -67,9 +67,11 @@ class Compared:
         """Geometric mean of a model's values."""
         return exp(self._log_mean(model))
 
-    def interval(self, model: str) -> Interval:
-        """95 % interval of a model's mean, by the errors within its scenarios alone."""
+    def interval(self, model: str) -> Interval | None:
+        """95 % interval of a model's mean, by the errors within its scenarios alone; None where one is unknown."""
         errors = [each.error_log for each in self.models[model]]
+        if not all(errors):
+            return None
         mean, reach = self._log_mean(model), _NORMAL_95 * sqrt(fsum(each**2 for each in errors)) / len(errors)
         return exp(mean - reach), exp(mean + reach)
 

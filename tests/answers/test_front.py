@@ -12,6 +12,7 @@ from answer_doubles import cases_of
 from pytest_flperf.answers.front import front_of
 from pytest_flperf.results.measured import PromptScore
 from pytest_flperf.results.records import CaseResult
+from pytest_flperf.stats.descriptive.summary import distribution
 
 
 def with_scores(cases: Sequence[CaseResult], right: dict[str, Sequence[float]]) -> list[CaseResult]:
@@ -69,6 +70,19 @@ def test_points_and_intervals() -> None:
         assert each.e2e_ms_ci is not None
         assert each.quality_ci[0] < each.quality < each.quality_ci[1]
         assert each.e2e_ms_ci[0] < each.e2e_ms < each.e2e_ms_ci[1]
+
+
+def test_an_interval_that_is_not_known() -> None:
+    """Of five answers a scenario there is none: no line of no length is drawn as if the time were certain."""
+    cases = run({"a": 5.0, "b": 20.0}, {"a": 0.6, "b": 0.95})
+    few = distribution([30.0, 31.0, 32.0, 33.0, 34.0])
+    assert few is not None
+    assert few.p50_ci95 is None
+    some = [
+        replace(each, metrics={**each.metrics, "e2e_ms": few}) if each.scenario == "scenario-3" else each
+        for each in cases
+    ]
+    assert [each.e2e_ms_ci for each in front_of(some)] == [None, None]
 
 
 def test_no_front() -> None:
