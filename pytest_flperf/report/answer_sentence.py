@@ -20,6 +20,8 @@ _MOST: Final = 3
 """Causes, loads and baselines that are told."""
 _NAME: Final = 60
 _TEXT: Final = 160
+_SMALL: Final = 5e-4
+"""Difference of shares that one decimal would show as none."""
 _GOALS: Final[Mapping[GoalName, str]] = {
     "first_token": "first token",
     "whole_answer": "whole answer",
@@ -126,7 +128,8 @@ def _quality(ranking: Ranking, names: Mapping[str, str]) -> str:
         return f"quality is not compared: {ranking.reason}"
     best, second = ranking.standings[:2]
     first, other = _named(best.model, names), _named(second.model, names)
-    by, over = f"{_points(second.behind)} points", f"({counted(ranking.compared, 'prompt')})"
+    by = "less than 0.1 points" if 0 < second.behind < _SMALL else f"{_points(second.behind)} points"
+    over = f"({counted(ranking.compared, 'prompt')})"
     sure = "" if second.behind_ci is None else f" [{', '.join(map(_points, second.behind_ci))}]"
     if not ranking.winner:
         ahead = f": {first} {by} above {other}{sure}" if second.behind else f": {first} and {other} alike{sure}"

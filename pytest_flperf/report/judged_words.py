@@ -21,6 +21,7 @@ __all__ = [
 _NONE: Final = "–"
 _ERRORS: Final = 3
 _MANY_FLIPS: Final = 0.2
+_LEAST: Final = 1e-4
 
 
 def judge_words(how: str, judge: Judge) -> str:
@@ -94,7 +95,9 @@ def score(value: float | None) -> str:
 
 def percent(share: float | None) -> str:
     """A share in percent."""
-    return _NONE if share is None else f"{100 * share:.3g} %"
+    if share is None:
+        return _NONE
+    return "<0.01 %" if 0 < share < _LEAST else f"{100 * share:.3g} %"
 
 
 def interval(ends: tuple[float, float] | None) -> str:

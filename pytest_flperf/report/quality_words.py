@@ -14,12 +14,15 @@ __all__ = ["interval_words", "mean_quality", "quality_lines", "quality_words", "
 
 _CATEGORIES: Final = 20
 _NAME: Final = 60
+_LEAST: Final = 1e-4
 
 
 def share(value: float) -> str:
-    """A score as a percentage, which is 100 % only where nothing is wrong."""
+    """A score as a percentage, which is 100 % only where nothing is wrong, and 0 % only where all is."""
+    if 0 < value < _LEAST:
+        return "<0.01 %"
     text = f"{100 * value:.3g}"
-    return "99.9 %" if text == "100" and value < 1 else f"{text} %"
+    return ">99.9 %" if text == "100" and value < 1 else f"{text} %"
 
 
 def interval_words(interval: Interval | None) -> str:

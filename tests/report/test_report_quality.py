@@ -23,7 +23,16 @@ SCORED = case(metrics={"quality": measured([1.0, 0.6])}, answer_quality=QUALITY)
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [(1, "100 %"), (0.9996, "99.9 %"), (0.99, "99 %"), (0.123456, "12.3 %"), (0, "0 %")]
+    ("value", "words"),
+    [
+        (1, "100 %"),
+        (0.9996, ">99.9 %"),
+        (0.99, "99 %"),
+        (0.123456, "12.3 %"),
+        (1e-4, "0.01 %"),
+        (2.5e-5, "<0.01 %"),
+        (0, "0 %"),
+    ],
 )
 def test_share(value: float, words: str) -> None:
     """100 % is said only where nothing is wrong."""
