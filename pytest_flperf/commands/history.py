@@ -96,6 +96,7 @@ def _series(parsed: Parsed) -> int:
     from pytest_flperf.history.store import StoreError
     from pytest_flperf.report.terminal.listings import say
     from pytest_flperf.report.terminal.series_table import best_of, series_table
+    from pytest_flperf.report.trend_words import unit_words
     from pytest_flperf.results.metrics import METRICS
 
     if parsed.scenario is None or parsed.metric is None:
@@ -126,7 +127,8 @@ def _series(parsed: Parsed) -> int:
         say("no stored run matches")
         return 0
     width = shutil.get_terminal_size().columns
-    for line in series_table(points, number.name, metric.unit, datetime.now(UTC), width, bars=parsed.plot):
+    now, unit, scale = datetime.now(UTC), unit_words(metric), 100.0 if metric.unit == "fraction" else 1.0
+    for line in series_table(points, number.name, unit, now, width, bars=parsed.plot, scale=scale):
         say(line)
     return 0
 

@@ -103,14 +103,16 @@ def _shown(parsed: Parsed, number: Number, trends: Sequence[Trend], compared: Se
     from pytest_flperf.report.terminal.listings import say
     from pytest_flperf.report.terminal.tables import wrapped
     from pytest_flperf.report.terminal.trend_table import trend_table
-    from pytest_flperf.report.trend_words import better_words, word_of
+    from pytest_flperf.report.trend_words import PERCENT, as_shown, better_words, unit_words, word_of
     from pytest_flperf.results.metrics import METRICS
 
     metric = METRICS[number.metric]
     better = better_words(metric)
-    title = f"{number.name}, {metric.unit}{f': {better}' if better else ''}"
+    unit = unit_words(metric)
+    title = ", ".join(filter(None, (number.name, unit))) + (f": {better}" if better else "")
+    shown = as_shown(trends, metric)
     words = [word_of(each, metric) for each in compared]
-    problem = _written(parsed, TrendChart(title, metric.unit, trends, words)) if trends else ""
+    problem = _written(parsed, TrendChart(title, unit, shown, words)) if trends else ""
     if parsed.json:
         cases = [_record(trend, each) for trend, each in zip(trends, compared, strict=True)]
         print_json({"metric": number.name, "unit": metric.unit, "better": metric.better, "cases": cases})
@@ -119,22 +121,21 @@ def _shown(parsed: Parsed, number: Number, trends: Sequence[Trend], compared: Se
     else:
         say(title)
         width = shutil.get_terminal_size().columns
-        for line in trend_table(trends, words, datetime.now(UTC), width):
+        for line in trend_table(shown, words, datetime.now(UTC), width, in_points=unit == PERCENT):
             say(line)
-        for line in wrapped(_what_words_mean(words), width) if any(words) else ():
+        for line in wrapped(_what_words_mean(words, unit), width) if any(words) else ():
             say(line)
         if parsed.output is not None and not problem:
             say(f"written: {parsed.output}")
     return failed(parsed, problem) if problem else 0
 
 
-def _what_words_mean(words: Sequence[str]) -> str:
+def _what_words_mean(words: Sequence[str], unit: str) -> str:
     from pytest_flperf.gates.trend_gate import CHANGE_PCT
+    from pytest_flperf.report.trend_words import PERCENT
 
-    said = ", ".join(dict.fromkeys(filter(None, words)))
-    return (
-        f"{said}: by more than {CHANGE_PCT} %, and by more than runs usually differ; without a word, neither is shown"
-    )
+    said, least = ", ".join(dict.fromkeys(filter(None, words))), f"{CHANGE_PCT} {'points' if unit == PERCENT else '%'}"
+    return f"{said}: by more than {least}, and by more than runs usually differ; without a word, neither is shown"
 
 
 def _written(parsed: Parsed, chart: TrendChart) -> str:
@@ -156,7 +157,7 @@ def _written(parsed: Parsed, chart: TrendChart) -> str:
 
 
 def _sentence(chart: TrendChart) -> str:
-    said = _what_words_mean(chart.words)
+    said = _what_words_mean(chart.words, chart.unit)
     return f"{said[0].upper()}{said[1:]}." if any(chart.words) else "No case changed by more than runs usually differ."
 
 

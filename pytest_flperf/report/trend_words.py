@@ -6,6 +6,7 @@ import json
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf._text import printable
@@ -17,8 +18,20 @@ if TYPE_CHECKING:
     from pytest_flperf.results.comparison import Comparison
     from pytest_flperf.results.metrics import Metric
 
-__all__ = ["better_words", "change_words", "is_passed", "least_range", "model_words", "value_words", "word_of"]
+__all__ = [
+    "as_shown",
+    "better_words",
+    "change_words",
+    "is_passed",
+    "least_range",
+    "model_words",
+    "unit_words",
+    "value_words",
+    "word_of",
+]
 
+PERCENT: Final = "%"
+"""Unit of numbers whose changes are told in points."""
 _PASSED: Final = ("passed", "xpassed")
 _OF_TIME: Final = frozenset({"ms", "s", "tokens/s", "requests/s"})
 _LEAST_SHARE: Final = 0.1
@@ -47,8 +60,36 @@ def value_words(found: SeriesPoint | None) -> str:
     return number(math.inf if found.infinite else found.value)
 
 
-def change_words(trend: Trend) -> str:
-    """Change of the newest number in percent: ``+4.2 %``."""
+def unit_words(metric: Metric) -> str:
+    """Unit of the numbers that are shown: ``ms``; of shares ``%``, of amounts none, as prices say the currency."""
+    return {"fraction": PERCENT, "currency": ""}.get(metric.unit, metric.unit)
+
+
+def as_shown(trends: Sequence[Trend], metric: Metric) -> list[Trend]:
+    """Trends with the numbers that are shown: shares in percent."""
+    if metric.unit != "fraction":
+        return list(trends)
+    return [
+        replace(
+            each,
+            points=tuple(map(_in_percent, each.points)),
+            start=None if each.start is None else _in_percent(each.start),
+        )
+        for each in trends
+    ]
+
+
+def _in_percent(found: SeriesPoint) -> SeriesPoint:
+    return replace(found, value=None if found.value is None else 100 * found.value)
+
+
+def change_words(trend: Trend, *, in_points: bool = False) -> str:
+    """Change of the newest number: ``+4.2 %``; of percentages in points, as comparisons have it: ``-4.0 pts``."""
+    if in_points:
+        start, last = trend.start, trend.last
+        if start is None or start == last or start.value is None or last.value is None:
+            return NOTHING
+        return f"{last.value - start.value:+.1f} pts".replace("-0.0 ", "+0.0 ")
     change = trend.change_pct
     if change is None or not math.isfinite(change):
         return NOTHING

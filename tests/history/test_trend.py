@@ -23,8 +23,12 @@ from pytest_flperf.history.place import StorePlace
 from pytest_flperf.history.series import SeriesPoint
 from pytest_flperf.history.store import Store
 from pytest_flperf.history.trends import trends_of
+from pytest_flperf.report.html.trend_chart import TrendChart, trend_svg
+from pytest_flperf.report.html.trend_view import trend_page
 from pytest_flperf.report.terminal.trend_table import sparkline, trend_table
+from pytest_flperf.report.trend_words import as_shown, change_words, unit_words
 from pytest_flperf.results.load import Load
+from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.records import CaseResult, Requests, Run
 from pytest_flperf.stats.descriptive.summary import distribution
 
@@ -248,6 +252,32 @@ def test_any_sparkline(values: list[float | None], cells: int) -> None:
     line = sparkline(points(values), cells)
     assert len(line) == min(len(values), cells)
     assert set(line) <= set("▁▂▃▄▅▆▇█·")
+
+
+def test_shares_as_comparisons_have_them() -> None:
+    """In percent, their changes in points, in the terminal, the picture and the page; of amounts no word is a unit."""
+    metric = METRICS["quality"]
+    trends = as_shown(trends_of(points([0.9, None, 0.86])), metric)
+    assert unit_words(metric) == "%"
+    _, _, row = trend_table(trends, [""], NOW, 140, in_points=True)
+    assert "90.0  86.0  -4.0 pts" in row
+    chart = TrendChart("quality.mean, %", "%", trends, [""])
+    assert "86.0, -4.0 pts from 90.0" in trend_svg(chart)
+    assert [cell.text for cell in trend_page(chart, "").table.rows[0][4:7]] == ["90.0", "86.0", "-4.0 pts"]
+    assert change_words(trends_of(points([50.0, 49.99999]))[0], in_points=True) == "+0.0 pts"
+    assert change_words(trends_of(points([0.0, 2.0]))[0], in_points=True) == "+2.0 pts"
+    assert change_words(trends_of(points([0.0]))[0], in_points=True) == "–"
+    assert as_shown(trends_of(points([5.0])), METRICS["ttft_ms"])[0].last.value == 5
+    assert unit_words(METRICS["cost_per_1k"]) == ""
+
+
+def test_the_title_of_a_share(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The terminal has percent, JSON the number as it is stored."""
+    stored(place, history([50.0, 50.0], error_rate=0.25))
+    title, *lines = shown(capsys, "--metric", "error_rate")
+    assert title == "error_rate, %: lower is better"
+    assert "25.0  +0.0 pts" in lines[2]
+    assert as_json(capsys, "--metric", "error_rate")["cases"][0]["last"]["value"] == 0.25
 
 
 def test_hosts_and_suites_are_told_apart() -> None:

@@ -23,7 +23,7 @@ def points(**changes: Any) -> list[SeriesPoint]:
 
 def test_quality_in_percent() -> None:
     """A share is shown in percent; columns that say nothing leave their room to the number."""
-    head, _, first, last = series_table(points(), "quality.mean", "fraction", NOW, 80, bars=False)
+    head, _, first, last = series_table(points(), "quality.mean", "%", NOW, 80, bars=False, scale=100)
     assert head.split() == ["run", "age", "n", "quality.mean,", "%"]
     assert (first.split()[-1], last.split()[-1]) == ("85.5", "100")
     assert all(len(line) <= 80 for line in (head, first, last))

@@ -10,7 +10,7 @@ from pytest_flperf.history.trends import newest_runs
 from pytest_flperf.report.figures import NOTHING, counted
 from pytest_flperf.report.html.axes import Axis, axis_of, tick_text
 from pytest_flperf.report.html.charts import colour_class, colour_of, drawing, label, label_text, line, row_name
-from pytest_flperf.report.trend_words import change_words, is_passed, least_range, model_words, value_words
+from pytest_flperf.report.trend_words import PERCENT, change_words, is_passed, least_range, model_words, value_words
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -60,6 +60,11 @@ class TrendChart:
     """Of each trend: ``slower``, or nothing."""
 
     @property
+    def in_points(self) -> bool:
+        """Whether changes are told in percentage points."""
+        return self.unit == PERCENT
+
+    @property
     def left_out(self) -> int:
         """How many of them are not drawn."""
         return max(len(self.trends) - _MOST, 0)
@@ -71,7 +76,7 @@ def trend_panels(chart: TrendChart) -> tuple[Markup, ...]:
     return tuple(
         drawing(f"trend-{number}", _WIDTH, _HEIGHT, _title(trend), _words(chart, trend, word), parts)
         for number, (trend, word) in enumerate(_shown(chart))
-        for parts in [_panel(trend, word, runs, 0.0, 0.0)]
+        for parts in [_panel(trend, word, runs, 0.0, 0.0, in_points=chart.in_points)]
     )
 
 
@@ -82,7 +87,8 @@ def trend_svg(chart: TrendChart) -> str:
     shown = _shown(chart)
     for number, (trend, word) in enumerate(shown):
         row, column = divmod(number, _COLUMNS)
-        parts += _panel(trend, word, runs, _GAP + column * (_WIDTH + _GAP), _HEAD + row * _HEIGHT)
+        x, y = _GAP + column * (_WIDTH + _GAP), _HEAD + row * _HEIGHT
+        parts += _panel(trend, word, runs, x, y, in_points=chart.in_points)
     height = _HEAD + _HEIGHT * -(-len(shown) // _COLUMNS)
     if chart.left_out:
         parts.append(label(_GAP, height + 14, f"{chart.left_out} more cases: --scenario or --model chooses"))
@@ -109,18 +115,19 @@ def _title(trend: Trend) -> str:
 def _words(chart: TrendChart, trend: Trend, word: str) -> str:
     said = f"{counted(len(trend.points), 'run')}, last {value_words(trend.last)} {chart.unit}".rstrip()
     if trend.start is not None and trend.start != trend.last:
-        said += f", from {value_words(trend.start)}: {change_words(trend)}{f', {word}' if word else ''}"
+        change = change_words(trend, in_points=chart.in_points)
+        said += f", from {value_words(trend.start)}: {change}{f', {word}' if word else ''}"
     return said
 
 
-def _panel(trend: Trend, word: str, runs: dict[str, int], x: float, y: float) -> list[str]:
+def _panel(trend: Trend, word: str, runs: dict[str, int], x: float, y: float, *, in_points: bool) -> list[str]:
     """The parts of a panel at a place of the drawing."""
     bottom = y + _TOP + _PLOT
     values = [each.value for each in (*trend.points, trend.start) if each is not None and each.value is not None]
     up = axis_of([*values, *least_range(values)], bottom, -_PLOT, ticks=3)
     start, end = x + _LEFT, x + _WIDTH - _RIGHT
     parts = [f'<g transform="translate({x:.6g} 0)">', row_name(y + 14, _title(trend), _BOLD, _NAME_CELLS), "</g>"]
-    parts += _said(trend, word, x, y + 31)
+    parts += _said(trend, word, x, y + 31, in_points=in_points)
     for tick in up.ticks:
         at = up.at(tick)
         parts += [line(start, at, end, at, _FAINT), label(start - 6, at + 4, tick_text(tick), "end")]
@@ -132,10 +139,10 @@ def _panel(trend: Trend, word: str, runs: dict[str, int], x: float, y: float) ->
     return [*parts, *_curve(places, up), *_dates(places, bottom + 18)]
 
 
-def _said(trend: Trend, word: str, x: float, y: float) -> list[str]:
+def _said(trend: Trend, word: str, x: float, y: float, *, in_points: bool) -> list[str]:
     """Last value and change, with the word in its colour."""
     last = value_words(trend.last)
-    change = change_words(trend)
+    change = change_words(trend, in_points=in_points)
     said = f"{last}, {change} from {value_words(trend.start)}" if change != NOTHING else last
     tone = _TONES.get(word, "")
     newest = trend.points[-1]

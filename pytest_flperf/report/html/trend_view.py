@@ -38,15 +38,15 @@ def trend_page(chart: TrendChart, sentence: str) -> TrendPage:
 
 def _table(chart: TrendChart) -> Table:
     head = ("scenario", "model", "host", "runs", "from", "last", "change", "verdict")
-    rows = [_row(trend, word) for trend, word in zip(chart.trends, chart.words, strict=True)]
+    rows = [_row(trend, word, in_points=chart.in_points) for trend, word in zip(chart.trends, chart.words, strict=True)]
     return Table(chart.title, head, tuple(rows), names=3)
 
 
-def _row(trend: Trend, word: str) -> tuple[Cell, ...]:
+def _row(trend: Trend, word: str, *, in_points: bool) -> tuple[Cell, ...]:
     last = trend.last
     tone: Tone = "bad" if word in ("slower", "worse") else "good" if word else ""
     cells: Sequence[str] = (
         last.scenario, model_words(last), last.host, str(len(trend.points)), value_words(trend.start),
-        value_words(last), change_words(trend),
+        value_words(last), change_words(trend, in_points=in_points),
     )  # fmt: skip
     return (*map(Cell, cells), Cell(word, tone))

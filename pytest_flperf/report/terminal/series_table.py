@@ -29,7 +29,7 @@ _OPTIONAL: Final = ("branch", "commit", "verdict")
 
 
 def series_table(
-    points: Sequence[SeriesPoint], name: str, unit: str, now: datetime, width: int, *, bars: bool
+    points: Sequence[SeriesPoint], name: str, unit: str, now: datetime, width: int, *, bars: bool, scale: float = 1.0
 ) -> list[str]:
     """A row per case, oldest run first, and with ``bars`` a bar from zero.
 
@@ -38,14 +38,14 @@ def series_table(
     Args:
         points: Of :meth:`~pytest_flperf.history.series.SeriesQueries.series`.
         name: Of the number: ``ttft_ms.p50``.
-        unit: Its unit; fractions are shown in percent.
+        unit: Of the numbers that are shown; empty: none.
+        scale: What the numbers are multiplied with: shares are shown in percent.
         now: The time at which ages are computed.
         width: Columns of the terminal.
         bars: Whether the numbers are drawn.
 
     """
     several = len({_key(each) for each in points}) > 1
-    percent = unit == "fraction"
     head = [
         "run",
         "age",
@@ -53,11 +53,11 @@ def series_table(
         "branch",
         "commit",
         "n",
-        f"{name}, {'%' if percent else unit}",
+        ", ".join(filter(None, (name, unit))),
         "verdict",
     ]
     left = [True, False, *[True] * several, True, True, False, False, True]
-    rows = [_row(each, now, 100 if percent else 1, several=several) for each in points]
+    rows = [_row(each, now, scale, several=several) for each in points]
     said = [
         place
         for place, title in enumerate(head)

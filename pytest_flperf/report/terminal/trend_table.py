@@ -25,7 +25,9 @@ _SPARKS: Final = ((140, 40), (100, 24), (0, 14))
 """Longest sparkline by the width of the terminal."""
 
 
-def trend_table(trends: Sequence[Trend], words: Sequence[str], now: datetime, width: int) -> list[str]:
+def trend_table(
+    trends: Sequence[Trend], words: Sequence[str], now: datetime, width: int, *, in_points: bool = False
+) -> list[str]:
     """A row per case, fitted to the width.
 
     Args:
@@ -33,6 +35,7 @@ def trend_table(trends: Sequence[Trend], words: Sequence[str], now: datetime, wi
         words: Of each: ``slower``, or nothing.
         now: The time at which ages are computed.
         width: Columns of the terminal.
+        in_points: Whether changes are told in percentage points.
 
     """
     longest = next(cells for least, cells in _SPARKS if width >= least)
@@ -47,7 +50,7 @@ def trend_table(trends: Sequence[Trend], words: Sequence[str], now: datetime, wi
         Column("age", lambda row: age_of(row[0].last.started_at, now), 7),
         Column("from", lambda row: value_words(row[0].start), 4),
         Column("last", lambda row: value_words(row[0].last)),
-        Column("change", lambda row: change_words(row[0]), 3),
+        Column("change", lambda row: change_words(row[0], in_points=in_points), 3),
         *([Column("verdict", _verdict, name=True)] if any(map(_verdict, rows)) else []),
         Column("trend", lambda row: sparkline(row[0].points, longest).ljust(longest), 2),
     ]
