@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pytest_flperf.gates.fail_closed import fail_closed, finite, neither_has, undecided, value_of
-from pytest_flperf.gates.failure_rates import by_totals, judge_failures
+from pytest_flperf.gates.failure_rate_rules import by_totals, judge_failures
 from pytest_flperf.gates.relative import judge_relative, relative_rule
 from pytest_flperf.gates.rules import (
     COUNTED,
