@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from pytest_flperf.foundry_host.embedded import find_embedded
 from pytest_flperf.results.run_folder import LATEST
+from pytest_flperf.session.time_left import Expected
 from pytest_flperf.suite.model import Case
 
-__all__ = ["estimated_seconds", "known_seconds"]
+__all__ = ["estimated_seconds", "expected_durations", "known_seconds"]
 
 _EMBEDDED_TPS: Final = 3_000.0
 """Tokens per second of the embedded models on two cores; the smaller one is three times as fast."""
@@ -67,3 +68,23 @@ def estimated_seconds(case: Case, known: Mapping[str, float]) -> tuple[float, bo
     rounds = -(-count // settings.concurrency) + -(-settings.warmup_requests // settings.concurrency)
     each_s = (guess if measured is None else measured) + load.think_time_s
     return rounds * each_s + load.ramp_up_s, measured is not None
+
+
+def expected_durations(
+    cases: Mapping[str, Case], report_dir: Path, in_turns: Callable[[Case], bool]
+) -> dict[str, Expected]:
+    """How long each case may take, by node id.
+
+    Args:
+        cases: The cases by node id, in order.
+        report_dir: Where the newest run is.
+        in_turns: Whether a case is measured in turns with another side.
+
+    """
+    known = known_seconds(report_dir)
+    found = {}
+    for nodeid, case in cases.items():
+        load = case.scenario.settings.load
+        by_time = in_turns(case) or load.kind == "search" or load.duration_s is not None
+        found[nodeid] = Expected(estimated_seconds(case, known)[0], by_time)
+    return found

@@ -9,13 +9,12 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_flperf._text import printable
 from pytest_flperf.backends.base import BackendError
 from pytest_flperf.backends.resolver import PlacingError, secrets_of
 from pytest_flperf.backends.router import SeveralBackends
 from pytest_flperf.loadgen.interrupts import Interrupts
 from pytest_flperf.measurement.machine_lock import MachineLock
-from pytest_flperf.measurement.parallel_targets import Asked, SideBySide
+from pytest_flperf.measurement.parallel_targets import Asked
 from pytest_flperf.measurement.parameters import known_ahead
 from pytest_flperf.measurement.recording import Recorder
 from pytest_flperf.measurement.runner import Bench, CaseRun, NotPossibleError, NotReadyError, Prepared
@@ -32,11 +31,12 @@ from pytest_flperf.session.machine_lock import MachineBusyError, SessionLock
 from pytest_flperf.session.model_order import take_turns
 from pytest_flperf.session.mutual_exclusion import Turns
 from pytest_flperf.session.options import RunOptions
+from pytest_flperf.session.other_providers import OtherProviders
 from pytest_flperf.session.paired import opposition_of
 from pytest_flperf.session.placing import placing_of
-from pytest_flperf.session.planned_cases import PlannedTest, planned_case
+from pytest_flperf.session.planned_cases import PlannedTest
 from pytest_flperf.session.planning import check_options
-from pytest_flperf.session.playing import begin_beside, limits_of, played
+from pytest_flperf.session.playing import limits_of, played
 from pytest_flperf.session.run_record import RunRecord
 from pytest_flperf.session.time_left import Expected
 from pytest_flperf.session.time_limit import OutOfTimeError, TimeLimit
@@ -62,19 +62,16 @@ class MeasuringRun:
         self._context = context
         self._options = context.options
         check_options(self._options)
-        self._known_backends = context.backends
         try:
-            placing = placing_of(self._options, self._known_backends)
+            placing = placing_of(self._options, self._context.backends)
             placing.check_run()
             placing.check(self._options.targets)
         except PlacingError as error:
             raise OptionsError(str(error)) from error
         self._backends = SeveralBackends(keep_loaded=self._options.keep_loaded)
         self._bench: Bench | None = None
-        self._asked: Sequence[Asked] = ()  # until those of other providers have begun
         self._in_turns: tuple[str, ...] = ()
         """Models that stay loaded, because their cases take turns."""
-        self._beside: SideBySide | None = None
         self._imports = ImportsAhead(self._warm_up_the_end)
         self._finished = False
         self._stopper = listener.stopper
@@ -102,6 +99,9 @@ class MeasuringRun:
             self._options.lock_timeout_s,
             self._progress.line,
             in_turns=context.takes_turns,
+        )
+        self._others = OtherProviders(
+            context, self.record, self._redactor, self._new_recorder, self._new_sampler, self._limit.ends_at
         )
         self._verdicts = Verdicts(
             self._opposition, baseline, self.record, self._redactor, self._limit, self._lock, context.neighbours
@@ -147,7 +147,7 @@ class MeasuringRun:
                 with contextlib.suppress(BackendError):  # said when the case is made ready
                     self._place(case)
             if self._options.parallel_targets:
-                self._asked = cases
+                self._others.expect(cases)
             models = tuple(dict.fromkeys(case.model for case in sides))
             bench.prepare(models)
             backends = self._backends
@@ -160,16 +160,13 @@ class MeasuringRun:
 
     def _expected(self, cases: Sequence[Asked]) -> dict[str, Expected]:
         """How long each case may take."""
-        from pytest_flperf.session.duration_estimate import estimated_seconds, known_seconds
+        from pytest_flperf.session.duration_estimate import expected_durations
 
-        known = known_seconds(self._context.here / self._options.report_dir)
-        found = {}
-        for nodeid, case in ((asked.nodeid, asked.case) for asked in cases):
-            load = case.scenario.settings.load
-            in_turns = self._opposition is not None and self._opposition.of(case) is not None
-            by_time = in_turns or load.kind == "search" or load.duration_s is not None
-            found[nodeid] = Expected(estimated_seconds(case, known)[0], by_time)
-        return found
+        by_nodeid = {asked.nodeid: asked.case for asked in cases}
+        return expected_durations(by_nodeid, self._context.here / self._options.report_dir, self._is_in_turns)
+
+    def _is_in_turns(self, case: Case) -> bool:
+        return self._opposition is not None and self._opposition.of(case) is not None
 
     def _warm_up_the_end(self) -> None:
         if self._context.writes:
@@ -191,9 +188,9 @@ class MeasuringRun:
             self.record.begin()
             with self._progress.of(nodeid) as progress:
                 bench = self._working_bench()
-                self._begin_beside()
-                if self._beside is not None and nodeid in self._beside:
-                    return self._beside.ready(nodeid, lambda: progress.stage("measured alongside others", None))
+                self._others.begin()
+                if nodeid in self._others:
+                    return self._others.ready(nodeid, progress)
                 beside = self._opposition.of(case) if self._opposition is not None else None
                 try:
                     for side in (case, beside):
@@ -211,9 +208,7 @@ class MeasuringRun:
             with Interrupts():
                 self._lock.case_over()
                 if self._bench is not None and isinstance(error, self._context.interrupts):
-                    planned = planned_case(case, nodeid)
-                    message = "INTERRUPTED while its model was made ready"
-                    self.collect([CaseResult.unmeasured(planned, "error", message, partial=True).to_dict()])
+                    self.collect([self._verdicts.interrupted_ahead(case, nodeid).to_dict()])
             raise
 
     def measure(
@@ -240,8 +235,8 @@ class MeasuringRun:
         opposition = self._opposition if prepared.beside is not None else None
         try:
             with self._progress.of(nodeid) as progress:
-                if self._beside is not None and nodeid in self._beside:
-                    done = self._beside.played(nodeid, lambda: progress.stage("measured alongside others", None))
+                if nodeid in self._others:
+                    done = self._others.played(nodeid, progress)
                 else:
                     done = played(
                         bench,
@@ -265,28 +260,6 @@ class MeasuringRun:
                 self.collect([stopped(result, "INTERRUPTED", "").to_dict()])
             raise
         return result
-
-    def _begin_beside(self) -> None:
-        """Start to measure targets of other providers, once."""
-        cases, self._asked = self._asked, ()
-        if not cases:
-            return
-        placing = placing_of(self._options, self._known_backends, self.record.logs)
-        try:
-            self._beside = begin_beside(
-                cases,
-                placing,
-                self._options,
-                self._new_recorder,
-                self._new_sampler,
-                self._limit.ends_at,
-                self._context.score,
-            )
-        except BackendError as error:
-            self.record.note(f"nothing is measured at the same time: {printable(str(error), 300)}")
-        else:
-            if self._beside is None:
-                self.record.note("nothing is measured at the same time: all targets are of one provider")
 
     def _collect_unclaimed(self, runs: Sequence[tuple[Case, CaseRun, bool]]) -> None:
         """Keep parallel results of cases whose tests did not run.
@@ -365,7 +338,7 @@ class MeasuringRun:
 
     def _place(self, case: Case) -> None:
         """Register where a case's model lives; raises BackendError."""
-        placing = placing_of(self._options, self._known_backends, self.record.logs)
+        placing = placing_of(self._options, self._context.backends, self.record.logs)
         self._backends.add(case.model, placing.place(case.target_spec))
 
     def collect(self, results: list[dict[str, Any]]) -> None:
@@ -400,16 +373,12 @@ class MeasuringRun:
         redactor = Redactor([*self._secrets, *secrets_of(None, [inline.spec.target])])
         try:
             self._lock.take(self._limit)
-            place = placing_of(self._options, self._known_backends, self.record.logs).place(inline.spec.target)
+            place = placing_of(self._options, self._context.backends, self.record.logs).place(inline.spec.target)
         except (BackendError, MachineBusyError, OutOfTimeError) as error:
             self.record.keep_judgement(not_judged(inline, run, redactor.text(str(error)) or self._limit.words))
             return
         with self._progress.of("flperf::judge") as progress:
-
-            def told(what: str, percent: float | None) -> None:
-                progress.stage(redactor.text(what), percent)
-
-            found = judge_run(inline, run, folder.path, place, redactor, told, self._limit.ends_at)
+            found = judge_run(inline, run, folder.path, place, redactor, progress.stage, self._limit.ends_at)
         self.record.keep_judgement(found)
         if found.was_interrupted:
             self._stopper.check()
@@ -422,11 +391,7 @@ class MeasuringRun:
 
     def _end_measuring(self) -> None:
         """End the processes that measure; the lock is kept."""
-        if self._beside is not None:
-            beside, self._beside = self._beside, None
-            self._collect_unclaimed(beside.close())
-            for note in beside.notes:
-                self.record.note(self._redactor.text(note))
+        self._others.close(self._collect_unclaimed)
         if self._bench is not None:
             for model in self._in_turns:
                 self.release(model)

@@ -110,6 +110,11 @@ class Verdicts:
         """Result of a case that a person or a signal ended."""
         return stopped(self._with_other_side(done, case), "INTERRUPTED", "")
 
+    def interrupted_ahead(self, case: Case, nodeid: str) -> CaseResult:
+        """Result of a case that a person or a signal ended before its first request."""
+        message = "INTERRUPTED while its model was made ready"
+        return CaseResult.unmeasured(planned_case(case, nodeid), "error", message, partial=True)
+
     def stopped(self, done: CaseRun, case: Case, why: str) -> CaseResult:
         """Result of a case that another exception ended, such as a timeout."""
         return self._standing.add(stopped(self._with_other_side(done, case), "stopped", self._redactor.text(why)))

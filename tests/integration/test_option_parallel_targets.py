@@ -16,7 +16,7 @@ from pytest_flperf.backends.router import Place
 from pytest_flperf.measurement.parallel_targets import THIS_MACHINE, SideBySide, provider_of
 from pytest_flperf.measurement.runner import CaseRun
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
-from pytest_flperf.session import playing
+from pytest_flperf.session import other_providers
 
 _SLOW = Schedule(ttft_ms=300, itl_ms=1, tokens=2)
 
@@ -35,7 +35,7 @@ def slow_urls() -> Iterator[list[str]]:
 @pytest.fixture
 def _each_port_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loopback servers stand for servers elsewhere, which can't be had here."""
-    monkeypatch.setattr(playing, "provider_of", lambda place: place.config.base_url)
+    monkeypatch.setattr(other_providers, "provider_of", lambda place: place.config.base_url)
 
 
 def targets(urls: list[str]) -> list[str]:
@@ -123,7 +123,7 @@ def test_models_that_cannot_be_unloaded(
     tiny.suite()
     tiny.pytester.makeconftest(_CANNOT_UNLOAD)
     if beside:
-        monkeypatch.setattr(playing, "provider_of", lambda place: place.config.base_url)
+        monkeypatch.setattr(other_providers, "provider_of", lambda place: place.config.base_url)
     places = ((slow_urls[0], "a"), (slow_urls[0], "b"), (slow_urls[1], "c"))
     asked = [f"--flperf-target=backend=stuck,base_url={url},model=reference,name={name}" for url, name in places]
     more = ["--flperf-parallel-targets"] if beside else []

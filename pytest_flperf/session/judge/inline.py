@@ -135,13 +135,17 @@ def judge_run(
         folder: The run's.
         place: Where the judge is.
         redactor: Masks keys.
-        on_progress: Told of loads and replies.
+        on_progress: Told of loads and replies, without keys.
         ends_at: From when on the judge is asked no more (monotonic, in seconds); None: by its own limit alone.
 
     """
     judged, problem = None, ""
+
+    def told(what: str, percent: float | None) -> None:
+        on_progress(redactor.text(what), percent)
+
     try:
-        judged = _judged(inline, run, folder, place, redactor, on_progress, ends_at)
+        judged = _judged(inline, run, folder, place, redactor, told, ends_at)
     except (FlperfError, OSError) as error:
         problem = redactor.text(str(error), _SHOWN)
     now = None if judged is None else judged.rubric if inline.spec.mode == "rubric" else judged.pairwise
