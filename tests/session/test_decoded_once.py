@@ -75,8 +75,8 @@ def test_a_baseline(
 ) -> None:
     """A gate against a stored run compares single values, which nobody decodes again."""
     run_of(tmp_path, url, monkeypatch, {})
-    run = run_of(tmp_path, url, monkeypatch, {}, baseline="last", fail_on="ttft_ms.p50 > +900%")
+    run = run_of(tmp_path, url, monkeypatch, {}, baseline="last", fail_on="e2e_ms.p50 > +900%")
     (against,) = run.cases[0].against
-    (found,) = [each for each in against.comparisons if each.metric == "ttft_ms"]
+    (found,) = [each for each in against.comparisons if each.metric == "e2e_ms"]
     assert (found.n_baseline, found.n_candidate) == (12, 12)
     assert set(decoded.values()) == {1}
