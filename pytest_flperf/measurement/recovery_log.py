@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from pytest_flperf.measurement.case_run import CaseRun, Prepared
-from pytest_flperf.measurement.paired import (
-    Interleaving,
-    Until,
-)
+from pytest_flperf.measurement.paired import Interleaving, Until
 from pytest_flperf.measurement.recording import BesideEach
 from pytest_flperf.results.run_log import BegunSide, PlayedCase
 from pytest_flperf.telemetry.readings import ServerProcesses

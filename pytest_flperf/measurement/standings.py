@@ -90,11 +90,11 @@ class TurnPlan:
     """Plan of the turns of two sides: looks, order, streams."""
 
     looks: tuple[int, ...]
-    """As of :class:`Until`."""
+    """As of :class:`~pytest_flperf.measurement.paired.Until`."""
     order_seed: int
     """Says which side begins each pair."""
     requests: tuple[int, int]
-    """Requests in a turn of each side, as of :func:`turn_requests`."""
+    """Requests in a turn of each side, as of :func:`~pytest_flperf.measurement.paired_turns.turn_requests`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,10 @@ RESOURCE_STATISTICS: Final = ("n", "mean", "min", "max")
 REQUESTS_NEEDED: Final[Mapping[str, int]] = MappingProxyType({"p5": 130, "p50": 11, "p90": 64, "p95": 130, "p99": 662})
 """Fewest requests that a percentile needs to be trusted: the bounds that MLPerf uses (p5 like p95, its mirror)."""
 
+_PASS: Final = re.compile(r"pass[@^][1-9][0-9]{0,3}")
+_UNITLESS: Final = {"n": "count", "cv": "fraction"}
+_RATES: Final = frozenset({"error_rate", "timeout_rate"})
+
 
 def is_statistic(metric: Metric, name: str) -> bool:
     """Whether a budget on a metric can limit this statistic."""
@@ -73,10 +77,3 @@ def statistics_of(metric: Metric) -> tuple[str, ...]:
     if metric.per == "resource":
         return RESOURCE_STATISTICS
     return RATE_STATISTICS if metric.name in _RATES else ()
-
-
-_PASS: Final = re.compile(r"pass[@^][1-9][0-9]{0,3}")
-
-_UNITLESS: Final = {"n": "count", "cv": "fraction"}
-
-_RATES: Final = frozenset({"error_rate", "timeout_rate"})

@@ -380,16 +380,12 @@ _ALL: Final = (
     _resource("gpu_temp_c", "°C", "GPU temperature", "lower", "temperature of a GPU; of several, the hottest"),
 )
 
-
 METRICS: Final[Mapping[str, Metric]] = MappingProxyType({metric.name: metric for metric in _ALL})
 """All metrics by name, in the order in which they are shown."""
 
 RATIOS: Final[Mapping[str, str]] = MappingProxyType({f"{name}_ms": f"{name}_ratio" for name in ("ttft", "tpot", "e2e")})
 """Metrics of requests, and the metric that is the same relative to a reference load (``--flperf-reference``)."""
 
-
 REQUEST_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "request")
 CASE_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "case")
-
-
 RESOURCE_METRICS: Final = tuple(metric.name for metric in _ALL if metric.per == "resource")

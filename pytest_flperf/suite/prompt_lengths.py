@@ -79,6 +79,10 @@ class PromptLengths:
         """The messages with their unique prefix, where one keeps them out of the prompt cache."""
         return with_key(messages, key, self._settings.prompt_cache)
 
+    def sent(self, messages: tuple[Message, ...], key: str) -> tuple[Message, ...]:
+        """The messages as they are sent, with both prefixes."""
+        return self._prefixed(self.keyed(messages, key))
+
     def _prefixed(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """The messages behind the prefix that all requests share."""
         length = self._source.shared_prefix_tokens
@@ -86,10 +90,6 @@ class PromptLengths:
             return messages
         first = messages[0]
         return (replace(first, content=f"{self._shared_prefix(length)}\n\n{first.content}"), *messages[1:])
-
-    def sent(self, messages: tuple[Message, ...], key: str) -> tuple[Message, ...]:
-        """The messages as they are sent, with both prefixes."""
-        return self._prefixed(self.keyed(messages, key))
 
     def synthetic(self, length: int, key: str | None) -> tuple[Message, ...]:
         """Messages of that many tokens.

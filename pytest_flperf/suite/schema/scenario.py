@@ -16,14 +16,10 @@ from pytest_flperf.suite.schema.settings import SettingsForm
 __all__ = ["PROMPT_KEYS", "MessageForm", "ScenarioForm"]
 
 PROMPT_KEYS: Final = ("prompt", "prompt_file", "messages", "template", "dataset", "input_tokens", "turns", "trace")
-
 _TOGETHER: Final = (["template", "dataset"], ["template", "dataset", "trace"])
 """Keys that go together; a trace goes with any other prompt."""
-
 _ASKED_BY: Final = [{"required": [key]} for key in PROMPT_KEYS if key not in {"template", "dataset", "trace"}]
-
 _MADE_OF: Final[dict[str, Any]] = {"anyOf": [{"required": ["template"]}, {"required": ["dataset"]}]}
-
 _ONE_PROMPT: Final[list[Any]] = [
     *_ASKED_BY,
     _MADE_OF,
