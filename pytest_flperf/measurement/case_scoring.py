@@ -8,6 +8,7 @@ from pytest_flperf.measurement.case_run import Prepared
 from pytest_flperf.measurement.own_scoring import own_scoring_of
 from pytest_flperf.measurement.scoring_deadline import ScoringTime
 from pytest_flperf.quality.rows import ExpectedOf
+from pytest_flperf.quality.scorers.context import ScoreKey
 from pytest_flperf.quality.scorers.hook_calls import Hook
 from pytest_flperf.quality.scoring import AnswerScorer, Scoring
 
@@ -21,7 +22,7 @@ class CaseScoring:
         """``hook``: scores answers in place of what is expected of them; None: no one implements it."""
         self._hook = hook
         self._scoring = Scoring()
-        self._remembered: dict[str, dict[tuple[int, str], Any]] = {}
+        self._remembered: dict[str, dict[ScoreKey, Any]] = {}
         self.time = ScoringTime(None)
         """Time that scoring may take."""
 
@@ -35,9 +36,10 @@ class CaseScoring:
         self._remembered.clear()
         self.time = ScoringTime(stop_at)
 
-    def scorer(self, prepared: Prepared) -> AnswerScorer | None:
-        """Scorer of a side's answers, until its time is over."""
-        prompts, remembered = prepared.plans.prompts, self._remembered.setdefault(prepared.recording.nodeid, {})
+    def scorer(self, prepared: Prepared, *, in_turns: bool) -> AnswerScorer | None:
+        """Scorer of a side's answers, until its time is over; those of turns are looked at twice."""
+        prompts = prepared.plans.prompts
+        remembered = self._remembered.setdefault(prepared.recording.nodeid, {}) if in_turns else None
         return self._scoring.of(
             prompts.expect,
             self.time,

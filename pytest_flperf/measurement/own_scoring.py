@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_flperf.measurement.case_run import Prepared
-from pytest_flperf.quality.scorers.context import OwnScoring
+from pytest_flperf.quality.scorers.context import OwnScoring, ScoreKey
 from pytest_flperf.quality.scorers.hook_calls import Hook
 from pytest_flperf.suite.errors import SuiteError
 
 __all__ = ["own_scoring_of"]
 
 
-def own_scoring_of(prepared: Prepared, hook: Hook | None, remembered: dict[tuple[int, str], Any]) -> OwnScoring:
+def own_scoring_of(prepared: Prepared, hook: Hook | None, remembered: dict[ScoreKey, Any] | None) -> OwnScoring:
     """What own scorers need to know of a case.
 
     Args:
         prepared: The case.
         hook: Scores answers; None: no one implements it.
-        remembered: Scores that are known of it.
+        remembered: Scores that are known of it, where it is measured in turns.
 
     """
     plans, scenario = prepared.plans, prepared.case.scenario

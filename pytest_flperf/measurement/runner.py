@@ -248,7 +248,7 @@ class Bench:
             seed=f"{self._seed}/{prepared.recording.nodeid}",
             as_one=prepared.native is None and other.native is None,
             good=good,
-            scorers=(self._scoring.scorer(prepared), self._scoring.scorer(other)),
+            scorers=(self._scoring.scorer(prepared, in_turns=True), self._scoring.scorer(other, in_turns=True)),
             decoders=(prepared.recording.early, other.recording.early),
             prices=(prepared.planned.price, other.planned.price),
         )
@@ -313,7 +313,7 @@ class Bench:
                 requests,
                 loop,
                 resources,
-                self._scoring.scorer(side),
+                self._scoring.scorer(side, in_turns=turns is not None),
                 side.recording.values,
                 self._scoring.shown_rows(side),
             )

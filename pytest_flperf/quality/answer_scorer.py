@@ -14,7 +14,7 @@ from pytest_flperf.bounded.process import BoundedProcess, NoResult, Stop
 from pytest_flperf.quality.expectations import SCORER, checks_of, is_known, is_plain, parts_by, scorers_in, texts_in
 from pytest_flperf.quality.rows import ExpectedOf
 from pytest_flperf.quality.scorers.answers import AnswerScore
-from pytest_flperf.quality.scorers.context import OwnScoring
+from pytest_flperf.quality.scorers.context import OwnScoring, ScoreKey
 from pytest_flperf.quality.scorers.hook_calls import HookCalls
 from pytest_flperf.quality.scorers.process import OwnProcess, told_parts
 from pytest_flperf.quality.scores import PartedScore, Score
@@ -111,12 +111,13 @@ class AnswerScorer:
         own, hook = self._own, self._hook
         assert own is not None
         assert hook is not None
-        keys = [(index, _digest(text)) for index, text in zip(indices, answers, strict=True)]
-        new = [place for place, key in enumerate(keys) if key not in own.remembered]
+        known = own.known()
+        keys = [("hook", index, _digest(text)) for index, text in zip(indices, answers, strict=True)]
+        new = [place for place, key in enumerate(keys) if key not in known]
         given = [own.answer(indices[place], answers[place], self._expected_of(indices[place])) for place in new]
         for place, told in zip(new, hook.scores(given, self._stop), strict=True):
-            own.remembered[keys[place]] = _masked(_of_hook(told), own.masked)
-        found: list[Score] = [own.remembered[key] for key in keys]
+            known[keys[place]] = _masked(_of_hook(told), own.masked)
+        found: list[Score] = [known[key] for key in keys]
         self._taken += sum(each is not None for each in found)
         left = [place for place, each in enumerate(found) if each is None]
         if not self._expects:
@@ -172,15 +173,16 @@ class AnswerScorer:
         if own is None or process is None:
             yield from ((each, NoResult(_NOT_AGAIN)) for each in left)
             return
-        new = [(each, own.record(each.index)) for each in left if each.key not in own.remembered]
+        known = own.known()
+        new = [(each, own.record(each.index)) for each in left if each.key not in known]
         for some in _portions(new, lambda each: each[0].size() + len(each[1])):
             names = sorted({name for each, _ in some for name in each.scorer.own})
             items = [(each.scorer.task, each.text, record) for each, record in some]
             results = self._run(process.process, process.task(names), items, _ENDS_OF_OWN)
             for (one, _), result in zip(some, results, strict=True):
                 score = result if isinstance(result, NoResult) else one.scorer.of_own(result)
-                own.remembered[one.key] = _masked(score, own.masked)
-        yield from ((each, own.remembered[each.key]) for each in left)
+                known[one.key] = _masked(score, own.masked)
+        yield from ((each, known[each.key]) for each in left)
 
     def _of_row(self, index: int) -> _Scorer | NoResult:
         row = self._rows(index) if self._rows is not None else None
@@ -261,9 +263,9 @@ class _Left:
     text: str
 
     @property
-    def key(self) -> tuple[int, str]:
-        """What tells it apart in a case."""
-        return self.index, _digest(self.text)
+    def key(self) -> ScoreKey:
+        """What tells its score apart in a case."""
+        return "function", self.index, _digest(self.text)
 
     def size(self) -> int:
         """Characters that are sent."""

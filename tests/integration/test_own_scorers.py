@@ -196,6 +196,16 @@ def test_the_hook(tiny: Tiny) -> None:
     assert {each["reason"] for each in done.case["answer_quality"]["answers"]} == {"heard", ""}
 
 
+def test_the_hook_before_a_function(tiny: Tiny) -> None:
+    """A suite's function scores what the hook leaves, as any other check does."""
+    tiny.pytester.makeconftest(CONFTEST)
+    write(tiny, ROWS, expect={"scorer": "my_scorers:begins", "expected": "ab"})
+    done = run(tiny)
+    assert done.ret == 0, done.text
+    assert [each["score"] for each in done.case["prompt_scores"]] == [0.5, 1, 1]
+    assert done.case["not_scored"] == {}
+
+
 def test_the_hook_of_a_case_that_expects_nothing(tiny: Tiny) -> None:
     """Scores of some answers are no quality of the case; of all they are."""
     tiny.pytester.makeconftest(CONFTEST)

@@ -18,6 +18,7 @@ from pytest_flperf.bounded.limits import Limits
 from pytest_flperf.bounded.worker import ImpossibleError
 from pytest_flperf.quality.rows import ScoredRow
 from pytest_flperf.quality.scorers.answers import AnswerScore, AnswerToScore, read_score
+from pytest_flperf.quality.scorers.context import ScoreKey
 from pytest_flperf.quality.scorers.hook_calls import Hook, HookCalls
 from pytest_flperf.quality.scorers.process import scorer_problems
 from pytest_flperf.quality.scoring import NoResult, OwnScoring, PartedScore, Score, Scoring, go_on
@@ -391,6 +392,18 @@ def test_the_hook_before_the_expectation(scoring: Scoring) -> None:
     assert not scorer.not_scored
 
 
+@pytest.mark.parametrize("in_turns", [False, True])
+def test_the_hook_before_a_function(scoring: Scoring, folder: Path, in_turns: bool) -> None:
+    """An answer that the hook leaves has the function's score, also where scores are looked at again."""
+    hook = Hook(lambda answer: 0.5 if answer.text == "mine" else None)
+    own = OwnScoring("s", "m", str(folder), hook=hook, remembered={} if in_turns else None)
+    for _ in range(2):
+        scorer = scoring.of({"scorer": "mine:same", "expected": "right"}, own=own)
+        assert scorer is not None
+        assert scorer.scores(["mine", "right", "else"], [0, 1, 2]) == [0.5, 1, 0]
+        assert not scorer.not_scored
+
+
 def test_the_hook_without_an_expectation(scoring: Scoring) -> None:
     """Some answers of a case or all of them: a part of it is no quality."""
     own = OwnScoring("s", "m", hook=Hook(lambda answer: None if answer.text == "else" else 1))
@@ -412,7 +425,7 @@ def test_each_answer_is_scored_once(scoring: Scoring) -> None:
         given.append(answer.text)
         return len(given) / 10
 
-    remembered: dict[tuple[int, str], Any] = {}
+    remembered: dict[ScoreKey, Any] = {}
     for _ in range(2):
         scorer = scoring.of(None, own=OwnScoring("s", "m", hook=Hook(hook), remembered=remembered))
         assert scorer is not None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pytest_flperf.quality.rows import ExpectedOf, ScoredRow
 from pytest_flperf.quality.scorers.answers import AnswerToScore
@@ -14,8 +14,10 @@ from pytest_flperf.quality.tools.answered import opened
 if TYPE_CHECKING:
     from pytest_flperf.quality.scorers.hook_calls import Hook
 
-__all__ = ["OwnScoring"]
+__all__ = ["OwnScoring", "ScoreKey"]
 
+ScoreKey: TypeAlias = tuple[str, int, str]
+"""Who gave a score (the hook, or a function), the index of the request, and a digest of the answer."""
 _NO_ROW = ScoredRow()
 
 
@@ -34,8 +36,12 @@ class OwnScoring:
     hook: Hook | None = None
     masked: Callable[[str], str] = lambda text: text
     """Hides secrets in what scorers say: they may quote the prompt."""
-    remembered: dict[tuple[int, str], Any] = field(default_factory=dict)
-    """Scores by request and answer: a case that is measured in turns has each scored once."""
+    remembered: dict[ScoreKey, Any] | None = None
+    """Scores of a case that is measured in turns, where each answer is scored once; None: none is looked at again."""
+
+    def known(self) -> dict[ScoreKey, Any]:
+        """Scores so far; an empty mapping where none is remembered."""
+        return {} if self.remembered is None else self.remembered
 
     def row(self, index: int) -> ScoredRow:
         """Row of a request; an empty one where there is none."""
