@@ -23,7 +23,7 @@ def own_scoring_of(prepared: Prepared, hook: Hook | None, remembered: dict[Score
 
     """
     plans, scenario = prepared.plans, prepared.case.scenario
-    written = plans.prompts.written_prompt_of
+    written = plans.prompts.scored_prompt_of
 
     def messages_of(index: int) -> tuple[Mapping[str, str], ...]:
         try:

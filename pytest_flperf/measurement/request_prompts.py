@@ -53,7 +53,8 @@ class RequestPrompts:
     def named_rows(self) -> ExpectedOf | None:
         """The same, also where nothing is expected: ids and categories."""
         source = self._case.scenario.source
-        return self._asker.scored_row if source is not None and source.rows and self.prompt_of is not None else None
+        has_rows = source is not None and source.rows and self.prompt_of is not None
+        return self._by_prompt(self._asker.scored_row) if has_rows else None
 
     def category_of(self, index: int) -> str:
         """Category of a measured request's row; empty without one."""
@@ -94,6 +95,11 @@ class RequestPrompts:
     def written_prompt_of(self) -> Callable[[int], WrittenPrompt | None] | None:
         """Function that gives a measured request's prompt as people wrote it, for judges; None for conversations."""
         return None if self._settings.load.kind == "session" or self._turns > 1 else self._asker.written
+
+    @property
+    def scored_prompt_of(self) -> Callable[[int], WrittenPrompt | None] | None:
+        """The same for own scorers, which are given whole conversations with tools; None for chats."""
+        return None if self._settings.load.kind == "session" else self._by_prompt(self._asker.written)
 
     @property
     def journal_prompt_of(self) -> Callable[[int], str] | None:

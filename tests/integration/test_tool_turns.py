@@ -263,3 +263,47 @@ def test_not_measured_turn_by_turn(tiny: Tiny) -> None:
         tiny.suite({**SCENARIO, "iterations": 1}, {"name": "plain"})
         done = tiny.run("--flperf-suite=tiny.json", *at(server), "--flperf-against=temperature=1", "-rs")
     assert "conversations with played tool results are not cut up" in done.text
+
+
+def test_scorers_know_the_row_of_a_conversation(tiny: Tiny) -> None:
+    """Whatever the number of its last request: id, category and question of the row, for functions and the hook."""
+    towns = ("New York", "Oslo", "Rome")
+    served_rows, rows = [], []
+    for town in towns:
+        call, prompt = {"name": "find", "args": {"to": town}}, f"Fly me to {town}."
+        answered = {"name": "find", "arguments": {"to": town}}
+        served_rows.append({"prompt": prompt, "calls": [answered], "text": f"To {town}."})
+        checks = [{"calls": [call]}, {"scorer": "towns:named"}]
+        results = [{**call, "result": "LH 402"}]
+        rows.append(
+            {
+                "id": town,
+                "category": f"to {town}",
+                "prompt": prompt,
+                "expect": {"checks": checks},
+                "tool_results": results,
+            }
+        )
+    suite_of_rows(tiny, "".join(json.dumps(row) + "\n" for row in rows))
+    (tiny.folder / "towns.py").write_text(
+        "def named(answer):\n"
+        "    return answer.category == f'to {answer.id}' and answer.prompt == f'Fly me to {answer.id}.' and "
+        "answer.text == f'To {answer.id}.'\n",
+        encoding="utf-8",
+    )
+    tiny.pytester.makeconftest(
+        """
+        from pathlib import Path
+
+        def pytest_flperf_score(answer):
+            with Path("called.txt").open("a") as file:
+                file.write(f"{answer.id}, {answer.category}: {answer.prompt} {answer.text}\\n")
+        """
+    )
+    with served(*served_rows) as server:
+        done = tiny.run("--flperf-suite=tiny.json", *at(server))
+    assert done.ret == 0, done.text
+    assert [each["score"] for each in done.case["prompt_scores"]] == [1, 1, 1], done.case["answer_quality"]
+    told = (tiny.folder / "called.txt").read_text(encoding="utf-8").splitlines()
+    assert told == [f"{town}, to {town}: Fly me to {town}. To {town}." for town in towns]
+    assert {each["category"] for each in done.case["answer_quality"]["categories"]} == {f"to {town}" for town in towns}
