@@ -27,6 +27,7 @@ from pytest_flperf.quality.tools.answered import SentCall, enclosed
 MODULE = """
 import json
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -78,6 +79,8 @@ def hangs(answer):
         return len(bytearray(4 << 30)) * 0
     if answer.text == "read":
         return float(not sys.stdin.read())
+    if answer.text == "print":
+        return all(stat.S_ISCHR(os.fstat(stream).st_mode) for stream in (0, 1, 2))
     return 1
 
 
@@ -109,6 +112,7 @@ OTHERS = {
     "broken.py": "raise RuntimeError('no\\nway')",
     "syntax.py": "def f(:",
     "leaving.py": "raise SystemExit(2)",
+    "ending.py": "import os\n\nos._exit(9)",
     "json.py": "raise RuntimeError('this is not the json that anybody wants')",
 }
 
@@ -217,7 +221,7 @@ def test_what_raises(scoring: Scoring, folder: Path) -> None:
 
 def test_what_takes_too_much(scoring: Scoring, folder: Path) -> None:
     """Time and memory are limited; a scorer reads and prints nothing of ours."""
-    found = scores(scoring, folder, {"scorer": "mine:hangs"}, ["read", "spin", "good", "memory", "good"])
+    found = scores(scoring, folder, {"scorer": "mine:hangs"}, ["read", "spin", "good", "memory", "print"])
     assert [found[place] for place in (0, 2, 4)] == [1, 1, 1]
     assert reasons(found)[1] == "took longer than 1 s"
     assert reasons(found)[3] in ("needed more than 1024 MB", "MemoryError: ")
@@ -296,6 +300,12 @@ def test_what_can_not_be_used(folder: Path, name: str, words: str) -> None:
     (problem,) = scorer_problems(str(folder), [name])
     assert problem.startswith(words)
     assert bool(problem) == bool(words)
+
+
+def test_the_right_one_is_blamed(folder: Path) -> None:
+    """A module that ends the process is named, not the one that was imported before it."""
+    found = scorer_problems(str(folder), ["mine:same", "ending:f", "mine:longer"])
+    assert found[:2] == ["", "can't be imported: ended its process with exit code 9"]
 
 
 @pytest.mark.parametrize("value", [0, 1, 0.25, True, False, Decimal("0.5"), AnswerScore(1)])

@@ -34,8 +34,9 @@ class OwnProcess:
         return task_of(_paths(self._folder), scorers)
 
     def problems(self, scorers: Sequence[str], stop: Stop) -> list[Result]:
-        """Problem of each function, or why it isn't known."""
-        return self.process.run(task_of(_paths(self._folder), scorers, check=True), scorers, stop)
+        """Problem of each function, or why it isn't known; imported one by one, so that the right one is blamed."""
+        tasks = ((task_of(_paths(self._folder), [name], check=True), name) for name in scorers)
+        return [found for task, name in tasks for found in self.process.run(task, [name], stop)]
 
 
 def scorer_problems(folder: str, scorers: Sequence[str]) -> list[str]:

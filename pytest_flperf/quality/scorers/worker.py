@@ -71,10 +71,10 @@ def _problem_of(name: str) -> str:
 
 
 def _silence() -> None:
-    """Let scorers read and print nothing: the pipes are ours, and what they print may be without end."""
+    """Let scorers read and print nothing: pipes and log are ours, and what they print may be without end."""
     with open(os.devnull, "r+b") as nothing:  # noqa: PTH123 - a device, not a path of anybody's
-        os.dup2(nothing.fileno(), 0)
-        os.dup2(nothing.fileno(), 1)
+        for stream in range(3):
+            os.dup2(nothing.fileno(), stream)
 
 
 class _Scored:
