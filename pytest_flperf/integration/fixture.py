@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 import pytest
 
@@ -30,10 +30,14 @@ from pytest_flperf.session.time_limit import OutOfTimeError
 from pytest_flperf.session.unfinished import stopped
 
 if TYPE_CHECKING:
+    from pytest_flperf.session.scorer_checks import CheckedScorers
     from pytest_flperf.suite.model import Case, Scenario, Suite
     from pytest_flperf.suite.scenario_settings import ScenarioSettings
 
 __all__ = ["Flperf", "Measurement"]
+
+_SCORERS: Final[pytest.StashKey[CheckedScorers]] = pytest.StashKey()
+"""On the config: scorers that tests name, those that were checked."""
 
 
 class Measurement(MetricAccess):
@@ -227,6 +231,7 @@ class Flperf:
             pytest.fail(harmless_lines(fault), pytrace=False)
         try:
             with self._run.turns.mine(nodeid, self._go_on) as note:
+                self._check_scorers(case.scenario)
                 tests, keep = MeasuringTests(self._item.session), partial(add_item_result, self._item)
                 result = self._run.measure(self._run.ready(case, nodeid), case.scenario.budgets, tests, keep)
             result = replace(result, notes=(*result.notes, note)) if note else result
@@ -238,6 +243,19 @@ class Flperf:
         if check or result.outcome != "failed":
             raise_unless_passed(result)
         return Measurement(result)
+
+    def _check_scorers(self, scenario: Scenario) -> None:
+        """Fail the test for a scorer that can't be called; in its turn, for importing takes the processor."""
+        from pytest_flperf.session.scorer_checks import CheckedScorers
+
+        checked = self._item.config.stash.setdefault(_SCORERS, CheckedScorers())
+        try:
+            checked.check(scenario, "flperf.run")
+        except OptionsError as error:
+            fault = str(error)
+        else:
+            return
+        pytest.fail(harmless_lines(fault), pytrace=False)
 
     def _go_on(self) -> None:
         self._calls.go_on()

@@ -144,6 +144,42 @@ def test_refused(tiny: Tiny, expect: dict[str, Any], problem: str) -> None:
     assert problem in tiny.refused("--flperf-suite=checks/tiny.json", *tiny.at)
 
 
+@pytest.mark.parametrize(
+    ("expect", "problem"),
+    [
+        (
+            "{'scorer': 'nowhere_at_all:f'}",
+            "flperf.run: expect.scorer: found 'nowhere_at_all:f', which can't be imported: ModuleNotFoundError: No "
+            "module named 'nowhere_at_all'",
+        ),
+        (
+            "{'checks': [{'contains': 'a'}, {'scorer': 'my_scorers:nothing'}]}",
+            "flperf.run: expect.checks[1].scorer: found 'my_scorers:nothing', which can't be found",
+        ),
+    ],
+)
+def test_refused_in_a_test(tiny: Tiny, expect: str, problem: str) -> None:
+    """The test fails with the same words, and nothing is asked; a good scorer is imported once more for no call."""
+    (tiny.folder / "my_scorers.py").write_text("def one(answer):\n    return answer.text == 'ab'\n", encoding="utf-8")
+    tiny.pytester.makepyfile(
+        f"""
+        def test_wrong(flperf):
+            flperf.run("Hello", expect={expect})
+
+        def test_right(flperf):
+            for _ in range(2):
+                found = flperf.run("Hello", iterations=1, warmup=0, expect={{"scorer": "my_scorers:one"}})
+                assert found.distribution("quality").mean == 1
+        """
+    )
+    with RecordingServer() as server:
+        done = tiny.run(*server.at)
+    assert done.ret == 1
+    assert problem in done.text
+    assert "1 failed, 1 passed" in done.counts
+    assert [case["outcome"] for case in done.cases if "test_right" in case["nodeid"]] == ["passed", "passed"]
+
+
 def test_refused_in_a_row(tiny: Tiny) -> None:
     """Rows may name scorers of their own."""
     write(tiny, [{"prompt": "x", "expect": {"scorer": "nowhere_at_all:f"}}])
