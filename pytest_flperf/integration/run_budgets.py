@@ -13,6 +13,7 @@ import pytest
 from pytest_flperf._text import harmless_lines
 from pytest_flperf.gates.run_budgets import run_verdict_text
 from pytest_flperf.integration.current_run import RUN
+from pytest_flperf.integration.signals import Terminated
 from pytest_flperf.integration.xdist import is_worker
 from pytest_flperf.results.records import BudgetVerdict
 
@@ -22,34 +23,42 @@ if TYPE_CHECKING:
 __all__ = ["RUN_NODEID", "judging_run"]
 
 RUN_NODEID: Final = "flperf::run-budgets"
+_STOPPED: Final = "it was not asked, as the run stopped early"
 _LOCATION: Final = ("flperf", None, "run-budgets")
 
 
 def judging_run(session: pytest.Session, judge: InlineJudge | None) -> Generator[None, Any, Any]:
     """Judge the run when pytest's loop over the items ends, its answers by the judge of its suites.
 
-    Also if ``-x`` ended it; then that judge is not asked.
+    Also if ``-x`` ended it; then that judge is not asked, and its gate is missed.
 
     An interrupt is not judged: what it cut off might have met the budgets, or missed them.
     """
     try:
         done = yield
     except session.Failed:
-        _judge(session, None)
-        if judge is not None and (run := session.config.stash.get(RUN, None)) is not None:
-            run.record.note("the judge was not asked: the run stopped early")
+        _judge(session, judge, _STOPPED)
+        raise
+    except KeyboardInterrupt as error:
+        run = session.config.stash.get(RUN, None)
+        # Not a person's: --stepwise, and -x under xdist.
+        if judge is not None and run is not None and type(error) not in (KeyboardInterrupt, Terminated):
+            run.leave_unjudged(judge, _STOPPED)
         raise
     _judge(session, judge)
     return done
 
 
-def _judge(session: pytest.Session, judge: InlineJudge | None) -> None:
+def _judge(session: pytest.Session, judge: InlineJudge | None, not_asked: str = "") -> None:
+    """Judge a run; ``not_asked`` says why its judge is not asked."""
     config = session.config
     run = config.stash.get(RUN, None)
     if run is None or is_worker(config):
         return
     run.record.judge_run()
-    if judge is not None:
+    if judge is not None and not_asked:
+        run.leave_unjudged(judge, not_asked)
+    elif judge is not None:
         run.judge_answers(judge)
     if run.record.verdicts:
         _tell(session, run.record.verdicts)

@@ -367,8 +367,11 @@ class MeasuringRun:
 
         self._end_measuring()
         folder, run = self.record.folder, self.record.run()
-        if folder is None or not any(case.nodeid in inline.nodeids and case.requests.total for case in run.cases):
+        if not any(case.nodeid in inline.nodeids and case.requests.total for case in run.cases):
             self.record.note("the judge was not asked: there are no answers")
+            return
+        if folder is None:
+            self.record.keep_judgement(not_judged(inline, run, "the answers could not be written"))
             return
         redactor = Redactor([*self._secrets, *secrets_of(None, [inline.spec.target])])
         try:
@@ -383,6 +386,12 @@ class MeasuringRun:
         if found.was_interrupted:
             self._stopper.check()
             raise KeyboardInterrupt
+
+    def leave_unjudged(self, inline: InlineJudge, why: str) -> None:
+        """Note that the judge of a suite is not asked; its gate is missed."""
+        from pytest_flperf.session.judge.inline import not_judged
+
+        self.record.keep_judgement(not_judged(inline, self.record.run(), why))
 
     def close(self) -> None:
         """End the processes; safe to call twice."""

@@ -332,8 +332,23 @@ def test_stopped_at_the_first_failure(judged: Judged, judge: ReferenceServer) ->
     judged.suite(judge.base_url, scenario={"budgets": ["e2e_ms.p50 <= 0.001"]})
     done = judged.run("-x")
     assert done.ret == 1
-    assert "the judge was not asked: the run stopped early" in done.results["run"]["notes"]
+    note = "the judge gave no verdict: it was not asked, as the run stopped early"
+    assert note in done.results["run"]["notes"]
+    assert done.results["run"]["budgets"] == []
+    judged.suite(judge.base_url, {"budgets": ["e2e_ms.p50 <= 0.001"]}, labels=judged.labels(40, 40), fail_under="5%")
+    (gate,) = judged.run("-x").results["run"]["budgets"]
+    assert (gate["met"], gate["reason"]) == (False, "it was not asked, as the run stopped early")
     assert judge.log == ()
+
+
+def test_a_folder_that_cannot_be_written(judged: Judged, judge: ReferenceServer) -> None:
+    """Answers that are nowhere can't be judged: the gate is missed, and without one that is a note."""
+    (judged.folder / "reports").write_text("a file", encoding="utf-8")
+    judged.suite(judge.base_url, labels=judged.labels(40, 40), fail_under="5%", targets=1)
+    done = judged.run()
+    assert done.ret == 1
+    assert "the judge gave no verdict: the answers could not be written" in " ".join(done.text.split())
+    assert "1 failed, 1 passed" in done.counts
 
 
 def test_from_a_script(judged: Judged, judge: ReferenceServer, monkeypatch: pytest.MonkeyPatch) -> None:
