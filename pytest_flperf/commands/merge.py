@@ -164,8 +164,17 @@ def _lines(samples: Path, taken: frozenset[str], host: str) -> Iterator[bytes]:
                 filed = record_of(line)["nodeid"]
             except (ValueError, RecursionError, KeyError, TypeError):
                 continue
-            if isinstance(filed, str) and any(filed == each or filed.startswith(f"{each} ") for each in taken):
+            if isinstance(filed, str) and any(name in taken for name in _beginnings(filed)):
                 yield b'{"host":' + json.dumps(host).encode() + b"," + line[1:]
+
+
+def _beginnings(filed: str) -> Iterator[str]:
+    """What may be the node id of a request: its other side and the loads of a search stand behind a space."""
+    yield filed
+    place = filed.rfind(" ")
+    while place > 0:
+        yield filed[:place]
+        place = filed.rfind(" ", 0, place)
 
 
 def _show(parsed: Parsed, run: Run, folder: RunFolder) -> None:

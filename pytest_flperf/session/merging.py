@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from pytest_flperf._text import printable
 from pytest_flperf.answers.answer import answer
@@ -23,6 +23,8 @@ __all__ = ["MergeError", "MergedRun", "Part", "merge"]
 
 _NAMED: Final = 20
 """Missing cases that are named one by one."""
+_Key: TypeAlias = tuple[str, str]
+_Cases: TypeAlias = Mapping[_Key, CaseResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,9 @@ def merge(parts: Sequence[Part], *, other_versions: bool = False, allow_missing:
     """
     distinct = _told_apart(_distinct(parts))
     differing = check_alike([(part.run, part.where) for part in distinct], other_versions=other_versions)
-    owners = _owners(distinct)
-    cases = tuple(_case_of(key, distinct, owner) for key, owner in owners.items())
+    of_parts = [_cases_of(part.run) for part in distinct]
+    owners = _owners(of_parts)
+    cases = tuple(_case_of(key, of_parts, owner) for key, owner in owners.items())
     taken = tuple(
         frozenset(nodeid for (nodeid, _), owner in owners.items() if owner == number) for number in range(len(distinct))
     )
@@ -79,7 +82,7 @@ def merge(parts: Sequence[Part], *, other_versions: bool = False, allow_missing:
         *_unexplained(runs),
         *(() if allow_missing else missing),
     )
-    verdicts = _run_budgets(runs, cases)
+    verdicts = (*_run_budgets(runs, cases), *_judge_gates(runs, taken))
     end = RunEnd(interrupted=bool(cut_off), faults=faults)
     joined = replace(
         runs[0],
@@ -178,13 +181,20 @@ def _suite_cases(runs: Iterable[Run]) -> tuple[str, ...]:
 # ---- their cases
 
 
-def _owners(parts: Sequence[Part]) -> dict[tuple[str, str], int]:
+def _cases_of(run: Run) -> _Cases:
+    """Cases of a run, by node id and host."""
+    found: dict[_Key, CaseResult] = {}
+    for case in run.cases:
+        found.setdefault((case.nodeid, case.host), case)
+    return found
+
+
+def _owners(of_parts: Sequence[_Cases]) -> dict[_Key, int]:
     """Which run each case is taken from, by node id and host."""
-    found: dict[tuple[str, str], int] = {}
-    for number, part in enumerate(parts):
-        for case in part.run.cases:
-            key = case.nodeid, case.host
-            if key not in found or _is_whole(case) or not _is_whole(_find(parts[found[key]].run, key)):
+    found: dict[_Key, int] = {}
+    for number, cases in enumerate(of_parts):
+        for key, case in cases.items():
+            if key not in found or _is_whole(case) or not _is_whole(of_parts[found[key]][key]):
                 found[key] = number
     return found
 
@@ -194,17 +204,12 @@ def _is_whole(case: CaseResult) -> bool:
     return not case.partial and (case.outcome != "skipped" or is_judged(case))
 
 
-def _find(run: Run, key: tuple[str, str]) -> CaseResult:
-    return next(case for case in run.cases if (case.nodeid, case.host) == key)
-
-
-def _case_of(key: tuple[str, str], parts: Sequence[Part], owner: int) -> CaseResult:
+def _case_of(key: _Key, of_parts: Sequence[_Cases], owner: int) -> CaseResult:
     """The result of a case, with a note for each other run that has it."""
-    result = _find(parts[owner].run, key)
-    for number, part in enumerate(parts):
-        for case in part.run.cases:
-            if number != owner and (case.nodeid, case.host) == key:
-                result = after_rerun(case, result)
+    result = of_parts[owner][key]
+    for number, cases in enumerate(of_parts):
+        if number != owner and key in cases:
+            result = after_rerun(cases[key], result)
     return result
 
 
@@ -253,23 +258,35 @@ def _unexplained(runs: Iterable[Run]) -> list[str]:
 
 
 def _run_budgets(runs: Sequence[Run], cases: Sequence[CaseResult]) -> tuple[BudgetVerdict, ...]:
-    """Budgets of the runs, judged over all cases; ``run.wall_s`` is that of the longest run.
-
-    Gates of judges are those of the runs, for each model the worst one: answers can't be judged again here.
-    """
+    """Budgets of the runs, judged over all cases; ``run.wall_s`` is that of the longest run."""
     verdicts = [verdict for run in runs for verdict in run.budgets]
-    gates: dict[str, BudgetVerdict] = {}
-    for verdict in verdicts:
-        if verdict.metric == JUDGE_METRIC:
-            former = gates.setdefault(verdict.expression, verdict)
-            gates[verdict.expression] = min(former, verdict, key=lambda each: (each.met, each.value or 0.0))
     texts = dict.fromkeys(verdict.expression for verdict in verdicts if verdict.metric != JUDGE_METRIC)
     try:
         budgets: list[RunBudget] = [parse_run_budget(text) for text in texts]
     except BudgetError as error:
         raise MergeError(f"a budget of the runs can't be read: {error}") from error
     wall_s = max((known for run in runs if (known := _wall_s(run)) is not None), default=0.0)
-    return (*(budget.judge(cases, wall_s) for budget in budgets), *gates.values())
+    return tuple(budget.judge(cases, wall_s) for budget in budgets)
+
+
+def _judge_gates(runs: Sequence[Run], taken: Sequence[frozenset[str]]) -> tuple[BudgetVerdict, ...]:
+    """Gates of the runs' judges, for each model the worst one: answers can't be judged again here.
+
+    An interrupt may have come before a judge had judged a run: cases that are taken from it miss the gate.
+    """
+    gates: dict[str, BudgetVerdict] = {}
+    for verdict in (each for run in runs for each in run.budgets if each.metric == JUDGE_METRIC):
+        former = gates.setdefault(verdict.expression, verdict)
+        gates[verdict.expression] = min(former, verdict, key=lambda each: (each.met, each.value or 0.0))
+    for run, nodeids in zip(runs, taken, strict=True):
+        judged = {verdict.expression for verdict in run.budgets}
+        asked = {case.model for case in run.cases if case.nodeid in nodeids and case.requests.total}
+        models = tuple(f"@{printable(model, 80)}:{JUDGE_METRIC} " for model in asked)
+        for text in gates if _is_cut_off(run) else ():
+            if text not in judged and text.startswith(models):
+                reason = f"run {run.id} was interrupted before its judge had judged it"
+                gates[text] = replace(gates[text], met=False, value=None, n=0, reason=reason)
+    return tuple(gates.values())
 
 
 def _wall_s(run: Run) -> float | None:

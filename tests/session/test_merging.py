@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -147,6 +148,17 @@ def test_a_case_that_several_runs_have() -> None:
     assert joined(run(1, failed, *rest, status="failed"), run(2, skipped)).status == "failed"
 
 
+def test_many_cases() -> None:
+    """Time grows with the cases, not with their square."""
+    names = [f"s{number}" for number in range(20_000)]
+    nodeids = tuple(f"flperf:default::{name}[m]" for name in names)
+    shards = [run(number, *map(case, names[number::4]), suite_cases=nodeids) for number in range(4)]
+    begun = time.process_time()
+    found = joined(*shards, run(5, *map(case, names[:5_000]), suite_cases=nodeids))
+    assert (found.status, len(found.cases)) == ("passed", 20_000)
+    assert time.process_time() - begun < 60
+
+
 def test_the_same_run_twice() -> None:
     """It counts once; the results of its end replace those of the run under way; others are refused."""
     whole = run(1, *map(case, "abc"))
@@ -186,6 +198,20 @@ def test_gates_of_judges() -> None:
     assert (found.budgets, found.status) == ((missed,), "failed")
     found = joined(run(1, case("a"), budgets=(met,)), run(2, case("b"), case("c"), budgets=(replace(met, value=0.85),)))
     assert ([each.value for each in found.budgets], found.status) == ([0.85], "passed")
+
+
+def test_a_judge_that_was_interrupted() -> None:
+    """Cases of a run whose judge did not end are not met by the gate of another run's answers."""
+    metric = "judge.pass_rate_lower"
+    met = BudgetVerdict(f"@m:{metric} >= 80%", 0.8, 0.9, 20, True, "judge", metric)
+    whole, cut = run(1, *map(case, "abc"), budgets=(met,)), run(2, *map(case, "abc"), status="interrupted")
+    found = joined(whole, cut)
+    assert (found.status, found.partial) == ("failed", False)
+    assert [(each.met, each.value, each.reason) for each in found.budgets] == [
+        (False, None, f"run {cut.id} was interrupted before its judge had judged it")
+    ]
+    assert joined(replace(whole, started_at="2026-11-21T11:00:00+00:00"), cut).status == "passed"
+    assert joined(whole, replace(cut, cases=tuple(case(each, model="other") for each in "abc"))).status == "passed"
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ _BEFORE: Final = frozenset({Phase.VERIFY.value, Phase.COLD.value, Phase.CALIBRAT
 _ID_BYTES: Final = 6
 _MOST_OF_A_CASE: Final = 100_000
 _LONGEST_LABEL: Final = 200
+_RUNS_NAMED: Final = 5
 
 
 class AnswersError(FlperfError):
@@ -93,7 +94,7 @@ def read_answers(folder: Path, run: Run) -> tuple[CaseAnswers, ...]:
     """
     for name in (SAMPLES, PROMPTS):
         if not (folder / name).is_file():
-            raise AnswersError(_why_missing(folder, name))
+            raise AnswersError(_why_missing(folder, name, run))
     counts = Counter(case.nodeid for case in run.cases)
     cases = {_written(case): case for case in run.cases if counts[case.nodeid] == 1}
     try:
@@ -114,7 +115,10 @@ def read_answers(folder: Path, run: Run) -> tuple[CaseAnswers, ...]:
     return found
 
 
-def _why_missing(folder: Path, name: str) -> str:
+def _why_missing(folder: Path, name: str, run: Run) -> str:
+    if run.merged:
+        several = ", ".join(run.merged[:_RUNS_NAMED]) + " …" * (len(run.merged) > _RUNS_NAMED)
+        return f"{folder}: found a run that joins others, which has no questions; expected one of these: {several}"
     if name == SAMPLES:
         return f"{folder}: found no {SAMPLES}, which holds the answers; expected the whole folder of a run"
     return (
