@@ -277,6 +277,40 @@ def test_too_few_labels(judged: Judged) -> None:
     assert "found labels of 3 good and 2 bad answers, expected 10 of each at least" in judged.refused()
 
 
+@pytest.mark.parametrize(
+    ("scenario", "words"),
+    [
+        ({"turns": ["Hello", "And?"], "load": "session"}, "other (chats)"),
+        ({"input_tokens": 20}, "other (prompts of filler)"),
+        (
+            {"prompt": "Book it.", "tools": [{"type": "function", "function": {"name": "book"}}],
+             "tool_results": [{"name": "book", "result": "done"}]},
+            "other (conversations with tool_results)",
+        ),
+    ],
+    ids=["chats", "filler", "tools"],
+)  # fmt: skip
+def test_answers_that_no_judge_is_shown(
+    judged: Judged, judge: ReferenceServer, scenario: dict[str, Any], words: str
+) -> None:
+    """A gate on them is refused, for it would be met without them; else it is a note that they are not judged."""
+
+    def write(**of_judge: Any) -> None:
+        judged.suite(judge.base_url, targets=1, **of_judge)
+        suite = json.loads((judged.folder / "tiny.json").read_text(encoding="utf-8"))
+        suite["scenarios"].append({"name": "other", "iterations": 2, "warmup": 0, "max_tokens": 4, **scenario})
+        (judged.folder / "tiny.json").write_text(json.dumps(suite), encoding="utf-8")
+
+    write(labels=judged.labels(40, 40), fail_under="5%")
+    assert f"judge.fail_under: found scenarios whose answers no judge can be shown: {words}" in judged.refused()
+    write()
+    done = judged.run()
+    assert done.ret == 0, done.text
+    assert f"the judge was not shown the answers of {words}" in done.results["run"]["notes"]
+    found = json.loads((done.report / "judged.json").read_text(encoding="utf-8"))["rubric"]
+    assert [row["prompts"] for row in found["scores"]] == [6]
+
+
 def test_pairwise_needs_two_models(judged: Judged) -> None:
     """Nothing to compare is known beforehand."""
     judged.suite("http://127.0.0.1:1/v1", targets=1, mode="pairwise")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -25,11 +25,12 @@ from pytest_flperf.session.judge.labels import Label, matched, read_labels
 from pytest_flperf.session.judge.rubric import LEAST_LABELS
 from pytest_flperf.suite.errors import SuiteError
 from pytest_flperf.suite.judges import JudgeSpec
-from pytest_flperf.suite.model import Case
+from pytest_flperf.suite.model import Case, Scenario
 
 __all__ = ["InlineJudge", "InlineJudgement", "judge_of_cases", "judge_run", "not_judged"]
 
 _SHOWN: Final = 500
+_NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class InlineJudge:
     labels: tuple[Label, ...]
     nodeids: frozenset[str]
     """Of the cases that it judges."""
+    unseen: Mapping[str, str] = field(default_factory=dict)
+    """Cases whose answers it can't be shown, by node id: the scenario, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,34 @@ def judge_of_cases(cases: Iterable[Case], placing: Placing) -> InlineJudge | Non
         raise OptionsError(f"{where}: judge: {error}") from error
     if spec.fail_under is not None and (why := _too_few(*_counts(labels))):
         raise OptionsError(f"{where}: judge.fail_under: {why}")
-    return InlineJudge(spec, rubric, labels, frozenset(case.nodeid for case in judged))
+    unseen = {
+        case.nodeid: f"{printable(case.scenario.name, 80)} ({why})"
+        for case in judged
+        if (why := _why_unseen(case.scenario))
+    }
+    if spec.fail_under is not None and unseen:
+        raise OptionsError(
+            f"{where}: judge.fail_under: found scenarios whose answers no judge can be shown: "
+            f"{_listed(unseen.values())}; expected judge: null in each of them"
+        )
+    return InlineJudge(spec, rubric, labels, frozenset(case.nodeid for case in judged), unseen)
+
+
+def _why_unseen(scenario: Scenario) -> str:
+    """Why the answers of a scenario are shown to no judge; empty: they are."""
+    source = scenario.source
+    if scenario.settings.load.kind == "session":
+        return "chats"
+    if scenario.plays_tools:
+        return "conversations with tool_results"
+    if source is not None and (source.input_tokens is not None or any(not each.messages for each in source.trace)):
+        return "prompts of filler"
+    return ""
+
+
+def _listed(texts: Iterable[str]) -> str:
+    distinct = tuple(dict.fromkeys(texts))
+    return ", ".join(distinct[:_NAMED]) + f" and {len(distinct) - _NAMED} more" * (len(distinct) > _NAMED)
 
 
 def _check_models(cases: Sequence[Case], where: str) -> None:
@@ -150,6 +180,9 @@ def judge_run(
         problem = redactor.text(str(error), _SHOWN)
     now = None if judged is None else judged.rubric if inline.spec.mode == "rubric" else judged.pairwise
     notes = [f"the judge gave no verdict: {printable(problem, _SHOWN)}"] if problem else []
+    unseen = [inline.unseen[case.nodeid] for case in run.cases if case.nodeid in inline.unseen]
+    if unseen:
+        notes.append(f"the judge was not shown the answers of {_listed(unseen)}")
     if now is not None and not _verdicts(now):
         notes.append("the judge gave no verdict that can be used: all of its replies are errors of its own")
     limit = inline.spec.fail_under
@@ -206,15 +239,22 @@ def _gate(
     inline: InlineJudge, limit: float, run: Run, judged: Judged | None, problem: str
 ) -> tuple[BudgetVerdict, ...]:
     """A verdict for each model that was measured; what was not judged misses the limit."""
-    models = dict.fromkeys(
-        case.model for case in run.cases if case.nodeid in inline.nodeids and case.requests.total > 0
-    )
+    measured = [case for case in run.cases if case.nodeid in inline.nodeids and case.requests.total > 0]
     rubric = None if judged is None else judged.rubric
+    seen = set() if rubric is None else {row.nodeid for row in rubric.cases}
+    unseen = {
+        case.model: f"no answer of {printable(case.nodeid, 200)} was judged"
+        for case in measured
+        if rubric is not None and case.nodeid not in seen
+    }
     rows = {} if rubric is None else {row.model: row for row in rubric.scores if not row.scenario}
     few = ""
     if rubric is not None and rubric.calibrated is not None:
         few = _too_few(rubric.calibrated.passes, rubric.calibrated.fails, " with a verdict of the judge")
-    return tuple(_verdict(model, limit, rows.get(model), few or problem) for model in models)
+    return tuple(
+        _verdict(model, limit, rows.get(model), few or problem or unseen.get(model, ""))
+        for model in dict.fromkeys(case.model for case in measured)
+    )
 
 
 def _verdict(model: str, limit: float, row: ModelScore | None, problem: str) -> BudgetVerdict:
