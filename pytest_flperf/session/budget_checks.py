@@ -91,6 +91,13 @@ def check_own_sides(suites: Sequence[Suite], *, interleaved: str) -> None:
                 parse_own_against(scenario.against, where)
             except SuiteError as error:
                 raise OptionsError(str(error)) from error
+            kind = scenario.settings.load.kind
+            if kind != "closed" or scenario.plays_tools:
+                found = f"load: {kind}" if kind != "closed" else "tool_results"
+                raise OptionsError(
+                    f"{where}: found it with {found}, expected load: closed without tool_results, whose requests can "
+                    "be measured in turns; against: '' where the suite's defaults have another side"
+                )
             if interleaved:
                 raise OptionsError(f"{where}: it is measured turn by turn and can't be combined with {interleaved}")
 

@@ -155,6 +155,29 @@ def test_sides_that_are_refused(servers: Servers, against: str, options: tuple[s
     assert "scenario 'one': against" in done.text
 
 
+@pytest.mark.parametrize(
+    ("scenario", "said"),
+    [
+        ({"load": "poisson", "rate": 5}, "found it with load: poisson, expected load: closed"),
+        (
+            {
+                "tools": [{"type": "function", "function": {"name": "find"}}],
+                "tool_results": [{"name": "find", "result": "x"}],
+                "expect": {"calls": [{"name": "find"}]},
+            },
+            "found it with tool_results, expected load: closed",
+        ),
+    ],
+    ids=["open", "tools"],
+)
+def test_own_sides_that_take_no_turns(servers: Servers, scenario: dict[str, Any], said: str) -> None:
+    """A suite that wants a comparison and can't have it is wrong: a skipped case would be green."""
+    servers.suite(against="temperature=0.7", **scenario)
+    done = servers.tiny.run("--flperf-suite=tiny.json", *servers.tiny.at)
+    assert done.ret == 4, done.text
+    assert f"scenario 'one': against: {said}" in done.text
+
+
 def test_nothing_to_compare_with(servers: Servers) -> None:
     """Options of comparisons are refused where neither the command line nor a suite names another side."""
     servers.suite()
