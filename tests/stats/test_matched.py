@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -128,9 +129,61 @@ def test_one_greedy_prompt_is_one_piece_of_evidence() -> None:
     pairs = [Pair((), (), first, matched=(request("p", "a", "b"),)) for first in draw_orders(60, 1)]
     found = judge_matched(pairs, FALL, RATES, look=1, looks=1)
     assert (found.word, found.candidate, found.n_candidate) == ("undecided", 0.0, 60)
-    assert found.reason == (
-        "60 requests a side are evidence of only 1 prompt, since repeats with the same answer count once: add prompts"
-    )
+    assert found.reason == ("60 requests a side are evidence of only 1 prompt, since a prompt counts once: add prompts")
+
+
+def erring_at_times(prompts: int, repeats: int, share: float, seed: int) -> list[Pair]:
+    """Greedy sides, of which the candidate now and then answers wrongly; each prompt is asked in passes."""
+    chance, orders = random.Random(seed), draw_orders(prompts * repeats, seed)
+    wrong = [chance.random() < share for _ in range(prompts * repeats)]
+    return [
+        Pair((), (), first, matched=(request(f"p{n % prompts}", f"wrong {n}" if bad else "right", "right", 1.0 - bad),))
+        for n, (bad, first) in enumerate(zip(wrong, orders, strict=True))
+    ]
+
+
+def test_a_prompt_weighs_as_much_as_another() -> None:
+    """Nine wrong answers of 600 are a loss of 1.5 points, though the other 591 are mostly the same again."""
+    wrong = {n: f"wrong {n}" for n in range(3, 540, 60)}
+    pairs = [
+        Pair((), (), first, matched=(request(f"p{n % 100}", wrong.get(n, "right"), "right", float(n not in wrong)),))
+        for n, first in enumerate(draw_orders(600, 1))
+    ]
+    found = judge_matched(pairs, FALL, ErrorRates(), look=1, looks=1)
+    assert found.word != "regressed"
+    assert (found.baseline, found.candidate) == (1.0, pytest.approx(0.985))
+    assert found.change == pytest.approx(-0.015)
+    assert found.interval is not None
+    assert found.interval[0] < -0.015 < found.interval[1] <= 0
+    assert "of 100 prompts" in found.reason
+
+
+def test_a_loss_that_is_allowed_is_no_regression() -> None:
+    """A server that errs in one answer of a hundred loses a point, not as many as it has repeats."""
+    words, rates = [], ErrorRates()
+    for seed in range(30):
+        found = judge_matched(erring_at_times(60, 5, 0.01, seed), FALL, rates, look=1, looks=1)
+        words.append(found.word)
+        assert found.interval is None or found.interval[0] <= found.change <= found.interval[1]  # type: ignore[operator]
+    assert words.count("regressed") <= 1
+
+
+def test_a_large_loss_is_found() -> None:
+    """One answer in five turned wrong, at random: with prompts as the evidence it still is a regression."""
+    found = judge_matched(erring_at_times(60, 3, 0.2, 1), FALL, RATES, look=1, looks=1)
+    assert (found.word, found.method) == ("regressed", GRADED)
+    other = [replace(pair, matched=tuple(replace(each, candidate=each.baseline, baseline=each.candidate)
+             for each in pair.matched)) for pair in erring_at_times(60, 3, 0.2, 1)]  # fmt: skip
+    assert judge_matched(other, FALL, RATES, look=1, looks=1).word == "improved"
+
+
+def test_failures_weigh_as_much_as_answers() -> None:
+    """One failed request of ten, where the prompt is else answered alike: a tenth, not half."""
+    failed = MatchedRequest(0.0, 1.0, "p0")
+    rows = [failed if n == 0 else request(f"p{n % 20}", "right", "right", 1.0) for n in range(200)]
+    pairs = [Pair((), (), first, matched=(each,)) for each, first in zip(rows, draw_orders(200, 2), strict=True)]
+    found = judge_matched(pairs, FALL, RATES, look=1, looks=1)
+    assert found.change == pytest.approx(-0.1 / 20)
 
 
 @given(st.lists(st.tuples(st.sampled_from("pq"), st.sampled_from("ab"), st.sampled_from("ab")), max_size=8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeAlias
@@ -21,7 +22,7 @@ from pytest_flperf.stats.inference.decision import (
 )
 from pytest_flperf.stats.inference.findings import GRADED, MATCHED, ErrorRates, Finding, Threshold, Word
 from pytest_flperf.stats.inference.graded import BootstrapT
-from pytest_flperf.stats.inference.matched_requests import MatchedRequest, counted_once
+from pytest_flperf.stats.inference.matched_requests import MatchedRequest, averaged_by_prompt, counted_once
 from pytest_flperf.stats.inference.matched_shares import MatchedCounts, exact_tails, score_interval
 from pytest_flperf.stats.inference.paired import Pair
 from pytest_flperf.stats.inference.permutation import Bools, Floats, Law, is_drawn
@@ -62,14 +63,26 @@ def judge_matched(pairs: Sequence[Pair], threshold: Threshold, rates: ErrorRates
     turns = [pair.matched for pair in pairs]
     kept = counted_once(turns)
     decision = _Decision(threshold, rates, spent_at(look, looks), last=look == looks)
-    everything = [each for turn in turns for each in turn]
+    requests = sum(map(len, turns))
+    averaged = averaged_by_prompt(turns, kept)
+    weights = _even_weights(turns) if averaged else {}
+    counted = turns if averaged else kept
 
     def law(difference: float) -> Tails:
-        net = np.array([sum(each.difference - difference for each in turn) for turn in kept], dtype=np.float64)
-        return _law_of_orders(net, order)
+        sums = (
+            sum(weights.get(each.prompt, 1.0) * (each.difference - difference) for each in turn) for turn in counted
+        )
+        return _law_of_orders(np.fromiter(sums, dtype=np.float64, count=len(counted)), order)
 
-    finding = _judged(everything, [each for turn in kept for each in turn], decision, law)
+    finding = _judged(requests, averaged or [each for turn in kept for each in turn], decision, law)
     return replace(finding, pairs=sum(bool(turn) for turn in turns))
+
+
+def _even_weights(turns: Sequence[Sequence[MatchedRequest]]) -> dict[str, float]:
+    """Weight of a request by its prompt, so that all prompts weigh the same; 1 where all were asked as often."""
+    asked = Counter(each.prompt for turn in turns for each in turn)
+    usual = asked.total() / len(asked)
+    return {prompt: usual / count for prompt, count in asked.items()}
 
 
 def judge_prompts(requests: Sequence[MatchedRequest], threshold: Threshold, rates: ErrorRates) -> Finding:
@@ -88,7 +101,7 @@ def judge_prompts(requests: Sequence[MatchedRequest], threshold: Threshold, rate
     def law(difference: float) -> Tails:
         return law_of_signs(differences - difference)
 
-    finding = _judged(requests, requests, _Decision(threshold, rates, 1.0, last=True), law)
+    finding = _judged(len(requests), requests, _Decision(threshold, rates, 1.0, last=True), law)
     return replace(finding, pairs=None)
 
 
@@ -197,12 +210,10 @@ class _Graded:
         return len(self._differences), "prompts" if self._by_prompt else "pairs"
 
 
-def _judged(
-    everything: Sequence[MatchedRequest], evidence: Sequence[MatchedRequest], decision: _Decision, law: _Law
-) -> Finding:
-    binary = all(value in (0.0, 1.0) for each in everything for value in (each.candidate, each.baseline))
-    baseline, candidate = _mean([each.baseline for each in everything]), _mean([each.candidate for each in everything])
-    count = len(everything)
+def _judged(count: int, evidence: Sequence[MatchedRequest], decision: _Decision, law: _Law) -> Finding:
+    """Judge the evidence that so many requests of a side are."""
+    binary = all(value in (0.0, 1.0) for each in evidence for value in (each.candidate, each.baseline))
+    baseline, candidate = _mean([each.baseline for each in evidence]), _mean([each.candidate for each in evidence])
 
     def finding(word: Word, reason: str, method: _Method | None = None, found: Evidence | None = None) -> Finding:
         return Finding(
@@ -302,7 +313,7 @@ def _too_few(requests: int, evidence: int) -> str:
 def repeats_words(requests: int, evidence: int) -> str:
     """Why so many requests are so little evidence."""
     prompts = f"{evidence} prompt{'s' * (evidence != 1)}"
-    return f"{requests} requests a side are evidence of only {prompts}, since repeats with the same answer count once"
+    return f"{requests} requests a side are evidence of only {prompts}, since a prompt counts once"
 
 
 def _why(
@@ -311,10 +322,14 @@ def _why(
     sign = 1 if decision.threshold.higher_is_worse else -1
     worse, better = (sum(way * sign * each.difference > 0 for each in evidence) for way in (1, -1))
     points, limit = decision.threshold.floor, points_of(decision.threshold)
-    told = [f"worse in {worse} of {len(evidence)} pairs of requests, better in {better}"]
+    by_prompt = len(evidence) < requests
+    told = [
+        f"worse in {worse} of {len(evidence)} {'prompts' if by_prompt else 'pairs of requests'}, better in {better}"
+    ]
     fewest, (there, what) = fewest_to_exclude(points, decision.rates.false_pass * decision.spent), method.counted
+    what = "prompts" if by_prompt else what
     said = side_of_interval(method.interval(decision.level), decision.threshold)
-    advice = f"fewer rules or more {'prompts' if what == 'prompts' or len(evidence) < requests else 'requests'}"
+    advice = f"fewer rules or more {'prompts' if what == 'prompts' else 'requests'}"
     if shared := shared_rate(limit, found.worse, decision.rates, decision.spent, advice):
         told.append(shared)
     elif said == "shows":
@@ -326,6 +341,6 @@ def _why(
         told.append(f"the interval excludes {limit}, but the tests that decide don't yet")
     else:
         told.append(f"{limit} is neither shown nor excluded{'' if decision.last else ' yet'}")
-    if len(evidence) < requests:
+    if by_prompt:
         told.append(repeats_words(requests, len(evidence)))
     return "; ".join(told)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Final
 
-__all__ = ["DECODING", "MatchedRequest", "counted_once", "is_deterministic"]
+__all__ = ["DECODING", "MatchedRequest", "averaged_by_prompt", "counted_once", "is_deterministic"]
 
 DECODING: Final = ("temperature", "top_k", "seed", "extra")
 """Settings by which a server's answers vary or don't."""
@@ -58,6 +59,39 @@ def counted_once(turns: Sequence[Sequence[MatchedRequest]]) -> tuple[tuple[Match
             left.append(each)
         kept.append(tuple(left))
     return tuple(kept)
+
+
+def averaged_by_prompt(
+    turns: Sequence[Sequence[MatchedRequest]], kept: Sequence[Sequence[MatchedRequest]]
+) -> tuple[MatchedRequest, ...]:
+    """A mean request of each prompt, where those that are kept would weigh prompts unevenly; else empty.
+
+    Prompts that are always answered alike are kept once.  If another one were kept each time that it was asked, one
+    wrong answer in six would be six requests in which to lose, beside prompts that are one: a server that errs now and
+    then would seem to lose several times what it does.
+
+    Args:
+        turns: All requests.
+        kept: Those that :func:`counted_once` leaves.
+
+    """
+    asked, left = _by_prompt(turns), _by_prompt(kept)
+    counts_once = any(len(left[prompt]) < len(some) for prompt, some in asked.items())
+    counts_often = any(len(some) > 1 for some in left.values())
+    if not (counts_once and counts_often):
+        return ()
+    return tuple(
+        MatchedRequest(fmean(each.candidate for each in some), fmean(each.baseline for each in some), prompt)
+        for prompt, some in asked.items()
+    )
+
+
+def _by_prompt(turns: Iterable[Iterable[MatchedRequest]]) -> dict[str, list[MatchedRequest]]:
+    found: dict[str, list[MatchedRequest]] = {}
+    for turn in turns:
+        for each in turn:
+            found.setdefault(each.prompt, []).append(each)
+    return found
 
 
 def _repeatable(turns: Iterable[Iterable[MatchedRequest]]) -> Iterable[MatchedRequest]:
