@@ -159,10 +159,10 @@ def test_a_prompt_weighs_as_much_as_another() -> None:
 
 
 def test_a_loss_that_is_allowed_is_no_regression() -> None:
-    """A server that errs in one answer of a hundred loses a point, not as many as it has repeats."""
+    """A server that errs in nearly two answers of a hundred loses that, not as much as it has repeats."""
     words, rates = [], ErrorRates()
     for seed in range(30):
-        found = judge_matched(erring_at_times(60, 5, 0.01, seed), FALL, rates, look=1, looks=1)
+        found = judge_matched(erring_at_times(60, 5, 0.019, seed), FALL, rates, look=1, looks=1)
         words.append(found.word)
         assert found.interval is None or found.interval[0] <= found.change <= found.interval[1]  # type: ignore[operator]
     assert words.count("regressed") <= 1
