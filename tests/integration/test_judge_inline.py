@@ -406,3 +406,30 @@ def test_with_workers(judged: Judged, judge: ReferenceServer) -> None:
     assert done.ret == 0, done.text
     found = json.loads((done.report / "judged.json").read_text(encoding="utf-8"))["rubric"]
     assert [row["prompts"] for row in found["scores"]] == [6, 6]
+
+
+def test_stopped_early_with_workers(judged: Judged, judge: ReferenceServer) -> None:
+    """With pytest-xdist -x ends the session in another way; the gate is missed all the same."""
+    judge.clear_log()
+    judged.suite(judge.base_url, {"budgets": ["e2e_ms.p50 <= 0.001"]}, labels=judged.labels(40, 40), fail_under="5%")
+    done = judged.tiny.run_apart("--flperf-suite=tiny.json", "-p", "xdist", "-n", "1", "-x")
+    assert done.ret == 2, done.text
+    gates = done.results["run"]["budgets"]
+    assert {(gate["met"], gate["reason"]) for gate in gates} == {(False, "it was not asked, as the run stopped early")}
+    assert judge.log == ()
+
+
+def test_a_joined_run(judged: Judged, judge: ReferenceServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps the gates and has no questions: flperf judge names the runs that have them."""
+    judged.suite(judge.base_url, labels=judged.labels(40, 40), fail_under="5%", targets=1)
+    one = judged.run()
+    monkeypatch.chdir(judged.folder)
+    told = judged.tiny.command("merge", str(one.report), "--report-dir=joined")
+    assert told.ret == 0, told.outlines
+    found = json.loads((judged.folder / "joined" / "latest" / "results.json").read_text(encoding="utf-8"))["run"]
+    assert [each["met"] for each in found["budgets"]] == [True]
+    told = judged.tiny.command("judge", "joined/latest", "--judge", f"model=big,base_url={judge.base_url}")
+    assert told.ret == 4
+    said = "\n".join(told.errlines)
+    assert "found a run that joins others, which has no questions; expected one of these: " in said
+    assert one.results["run"]["id"] in said
