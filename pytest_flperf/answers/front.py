@@ -17,8 +17,8 @@ def front_of(cases: Sequence[CaseResult]) -> tuple[FrontPoint, ...]:
     """Quality and latency of each model, most often right first.
 
     A model leaves the front only where another one is better at both beyond doubt: each of the two is then shown at the
-    full level (an intersection-union test: Berger 1982, Technometrics 24).  The chance that any model leaves it falsely
-    is the part of a goal: of k models there are k × (k - 1) such claims, among which it is shared.
+    full level (an intersection-union test: Berger 1982, Technometrics 24).  Of k models there are k × (k - 1) such
+    claims, which share the part of the goal quality with those on quality alone.
 
     Empty where fewer than two models have both numbers.
     """
@@ -26,7 +26,7 @@ def front_of(cases: Sequence[CaseResult]) -> tuple[FrontPoint, ...]:
     models, speed, scores = goals.both, goals.speed, goals.scores
     if not models or speed is None or scores is None:
         return ()
-    level = goals.chance / (len(models) * (len(models) - 1))
+    level = goals.level_of_pairs
     points = sorted((_point(model, speed, scores) for model in models), key=lambda each: (-each.quality, each.e2e_ms))
     return tuple(
         replace(

@@ -116,8 +116,18 @@ class Goals:
 
     @property
     def chance(self) -> float:
-        """Chance of a false claim that one goal may spend: an equal part each, and one of the Pareto front."""
-        return CHANCE / max(len(self.compared) + (self.scores is not None) + bool(self.both), 1)
+        """Chance of a false claim that one goal may spend: equal parts; quality and the Pareto front share one."""
+        return CHANCE / max(len(self.compared) + (self.scores is not None), 1)
+
+    @property
+    def level_of_pairs(self) -> float:
+        """Chance of a false claim on the quality of one model over another, for each of the k × (k - 1) such claims.
+
+        The Pareto front claims of the same pairs that speed is better as well, at the same level.  Of each pair one of
+        the two is wrong to claim, if any, so that both together spend it once.
+        """
+        count = len(self.scores or ())
+        return self.chance / max(count * (count - 1), 1)
 
 
 def goals_of(cases: Sequence[CaseResult]) -> Goals:

@@ -30,14 +30,15 @@ def rankings_of(cases: Sequence[CaseResult]) -> tuple[Ranking, ...]:
     Only scenarios in which all ranked models answered every request count; of quality a failed request scores 0.  The
     chance to name any false winner is at most 1 %, over all goals and models: each model is tested against each other
     at 1 % / (goals × models), so that naming one that is not best takes an error in one of its tests against the best
-    (Bonferroni).  What the Pareto front claims counts as a goal.
+    (Bonferroni).  Of quality it is also claimed who is behind the best without there being a winner: each claim of one
+    model over another then has its share, 1 % / (goals × models × (models - 1)).
 
     Empty with fewer than two models.
     """
     goals = goals_of(cases)
     rankings = [_ranking(each, goals.chance / len(each.models)) for each in goals.compared]
     if goals.scores is not None:
-        return (*rankings, _quality_ranking(goals.scores, goals.chance / len(goals.scores)))
+        return (*rankings, _quality_ranking(goals.scores, goals.level_of_pairs))
     why = why_not_compared(cases)
     return (*rankings, Ranking("quality", "quality", "mean", reason=why)) if why else tuple(rankings)
 

@@ -8,8 +8,9 @@ from typing import Final
 from pytest_flperf._text import printable
 from pytest_flperf.answers.answer import answer
 from pytest_flperf.report.figures import counted, number
+from pytest_flperf.report.quality_claims import named, quality_claims
 from pytest_flperf.report.rivals import scenario_of, shown_models
-from pytest_flperf.results.answer import Cause, Changes, GoalName, HeldLoad, Ranking, RunAnswer
+from pytest_flperf.results.answer import Cause, Changes, GoalName, HeldLoad, Ranking, RunAnswer, Standing
 from pytest_flperf.results.capacity import load_unit
 from pytest_flperf.results.records import CaseResult, Run
 from pytest_flperf.stats.inference.sample_sizes import LEAST_EVIDENCE
@@ -20,8 +21,6 @@ _MOST: Final = 3
 """Causes, loads and baselines that are told."""
 _NAME: Final = 60
 _TEXT: Final = 160
-_SMALL: Final = 5e-4
-"""Difference of shares that one decimal would show as none."""
 _GOALS: Final[Mapping[GoalName, str]] = {
     "first_token": "first token",
     "whole_answer": "whole answer",
@@ -60,7 +59,8 @@ def goal_words(goal: GoalName) -> str:
 def answer_sentence(run: Run) -> str:
     """What the run says, failures first; empty where it measured nothing.
 
-    Such as ``nano is faster than micro everywhere: first token 4.6× sooner (best in 11 of 11 scenarios)``.
+    Such as ``nano is faster than micro everywhere: first token 4.6× sooner [4.1, 5.1] (best in 11 of
+    11 scenarios)``; in brackets what the lead may be.
     """
     found = answer_of(run)
     names = shown_models(case.model for case in run.cases)
@@ -68,7 +68,12 @@ def answer_sentence(run: Run) -> str:
         *_causes(found.causes, run),
         *_changes(found.changes),
         *_winners([each for each in found.rankings if each.goal != "quality"], names, found.rankings),
-        *(_quality(each, names) for each in found.rankings if each.goal == "quality"),
+        *(
+            claim
+            for each in found.rankings
+            if each.goal == "quality"
+            for claim in quality_claims(each, names, _fastest(found.rankings))
+        ),
         *_loads(found.loads, names),
     ]
     return "; ".join(parts) or _range(run.cases)
@@ -122,26 +127,9 @@ def _winners(rankings: Sequence[Ranking], names: Mapping[str, str], with_quality
     return [*parts, *([f"no clear winner for {' and '.join(open_goals)}"] if open_goals else [])]
 
 
-def _quality(ranking: Ranking, names: Mapping[str, str]) -> str:
-    """Who is right more often, by how many points and how surely: ``micro is right 12 points more often [5, 19] …``."""
-    if not ranking.standings:
-        return f"quality is not compared: {ranking.reason}"
-    best, second = ranking.standings[:2]
-    first, other = _named(best.model, names), _named(second.model, names)
-    by = "less than 0.1 points" if 0 < second.behind < _SMALL else f"{_points(second.behind)} points"
-    over = f"({counted(ranking.compared, 'prompt')})"
-    sure = "" if second.behind_ci is None else f" [{', '.join(map(_points, second.behind_ci))}]"
-    if not ranking.winner:
-        ahead = f": {first} {by} above {other}{sure}" if second.behind else f": {first} and {other} alike{sure}"
-        return f"no clear difference in quality{ahead} {over}"
-    claim = f"is right {by} more often" if ranking.right_or_wrong else f"scores {by} higher"
-    return f"{first} {claim} than {other}{sure} {over}"
-
-
-def _points(share: float) -> str:
-    """A difference of shares in percentage points, with one decimal at most."""
-    text = f"{100 * share:.1f}".removesuffix(".0")
-    return "0" if text == "-0" else text
+def _fastest(rankings: Sequence[Ranking]) -> str:
+    """The model that wins what users wait for: whole answers; empty without one."""
+    return next((each.winner for each in rankings if each.goal == "whole_answer"), "")
 
 
 def _won_by(model: str, won: Sequence[Ranking], rankings: Sequence[Ranking], names: Mapping[str, str]) -> str:
@@ -149,18 +137,23 @@ def _won_by(model: str, won: Sequence[Ranking], rankings: Sequence[Ranking], nam
     fastest = bool(speed) and all(each.winner == model for each in speed)
     everywhere = fastest and all(each.standings[0].best_in == each.compared for each in speed)
     others = {standing.model for each in won for standing in each.standings} - {model}
-    rival = _named(others.pop(), names) if len(others) == 1 else "all others"
+    rival = named(others.pop(), names) if len(others) == 1 else "all others"
     ahead = f"faster than {rival}" if fastest else f"ahead of {rival}"
     leads = ", ".join(map(_lead, won))
-    return f"{_named(model, names)} is {ahead}{' everywhere' * everywhere}: {leads}{_where(won)}"
-
-
-def _named(model: str, names: Mapping[str, str]) -> str:
-    return printable(names.get(model, model), _NAME)
+    return f"{named(model, names)} is {ahead}{' everywhere' * everywhere}: {leads}{_where(won)}"
 
 
 def _lead(ranking: Ranking) -> str:
-    return _LEADS[ranking.goal].format(number(ranking.lead or 0.0))
+    """A winner's lead over the next model, with its interval: ``first token 4.56× sooner [4.1, 5.06]``."""
+    return _LEADS[ranking.goal].format(number(ranking.lead or 0.0)) + _interval(ranking.standings[1])
+
+
+def _interval(standing: Standing) -> str:
+    if standing.behind_ci is None:
+        return ""
+    low, high = standing.behind_ci
+    least = number(low)
+    return f" [{'>1' if least == '1.00' else least}, {number(high)}]"
 
 
 def _where(won: Sequence[Ranking]) -> str:
@@ -178,7 +171,7 @@ def _loads(loads: Sequence[HeldLoad], names: Mapping[str, str]) -> list[str]:
 
 
 def _held_in(scenario: str, limits: Sequence[str], group: Sequence[HeldLoad], names: Mapping[str, str]) -> str:
-    held = [f"{_named(each.model, names)} {_load(each)}" for each in group[:_MOST]]
+    held = [f"{named(each.model, names)} {_load(each)}" for each in group[:_MOST]]
     more = [f"{len(group) - _MOST} more"] if len(group) > _MOST else []
     within = f" within {printable(' and '.join(limits), _TEXT)}" if limits else ""
     return f"load held in {printable(scenario, _NAME)}{within}: {', '.join([*held, *more])}"

@@ -40,7 +40,7 @@ _STEPS: Final = 30
 def number(value: float | None) -> str:
     """A number with three significant digits; ``–`` for None.
 
-    In a form that lines up: ``2.19``, ``71.3``, ``494``, ``12843``.
+    In a form that lines up: ``2.19``, ``71.3``, ``494``, ``12843``; two below 0.1, without an exponent: ``0.000013``.
     """
     if value is None or math.isnan(value):
         return NOTHING

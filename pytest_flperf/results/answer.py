@@ -25,7 +25,8 @@ class Standing(Record):
     behind: float
     """How many times worse than the best model's; of quality how much lower, as a fraction.  Of the best 1, or 0."""
     behind_ci: Interval | None = None
-    """Interval of ``behind``, all models and goals of the run at once; None for the best, or where nothing says it."""
+    """Interval of ``behind``; of quality all intervals hold at once, and one above 0 says that this model is decidedly
+    worse than the best.  None for the best, or where nothing says it."""
     best_in: int = 0
     """Scenarios (of quality: prompts) in which no other model is better."""
 

@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.answers.front import front_of
+from pytest_flperf.answers.goals import goals_of
 from pytest_flperf.answers.rankings import rankings_of
 from pytest_flperf.answers.scenarios import in_turns, scenarios_of
+from pytest_flperf.answers.scores import lead_in_scores, mean_score
 from pytest_flperf.results.answer import CHANCE, Ranking
 from pytest_flperf.results.answer_quality import AnswerQuality
 from pytest_flperf.results.load import Load
@@ -235,6 +237,29 @@ def test_no_winner_by_chance_one_after_the_other() -> None:
         assert lead is not None
         false += lead.low > 1 or lead.high < 1
     assert false <= 0.01 * runs
+
+
+def test_each_claim_on_quality_has_its_share() -> None:
+    """Of k models there are k × (k - 1) claims, with the Pareto front as well; all goals together spend 1 %."""
+    cases = [
+        replace(each, prompt_scores=scored("a", [1.0] * 20).prompt_scores)
+        for each in cases_of(dict.fromkeys("abc", 5.0), 6)
+    ]
+    goals = goals_of(cases)
+    assert goals.both == ("a", "b", "c")
+    assert goals.chance * (len(goals.compared) + 1) == pytest.approx(CHANCE)
+    assert 6 * goals.level_of_pairs == pytest.approx(goals.chance)
+
+
+def test_nobody_is_behind_by_chance() -> None:
+    """Six models that are alike: any is behind the one that came out best in no more runs than all claims may spend."""
+    rng, chance, false, runs = Random(3), 0.2, 0, 400
+    for _ in range(runs):
+        scores = {model: {f"p{n}": float(rng.random() < 0.7) for n in range(40)} for model in "abcdef"}
+        best = max(scores, key=lambda model: mean_score(scores[model]))
+        leads = [lead_in_scores(scores, best, model, chance / 30) for model in scores if model != best]
+        false += any(lead is not None and lead.low > 0 for lead in leads)
+    assert false <= chance * runs
 
 
 def test_no_winner_by_chance_in_quality() -> None:

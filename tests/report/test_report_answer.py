@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import replace
 
 import pytest
@@ -58,8 +59,8 @@ def compared(verdict: str, change: float | None = None) -> Against:
     [
         (
             two_models(2.0),
-            "nano is faster than micro everywhere: first token 2.00× sooner, whole answer 2.00× sooner, "
-            "2.00× the tokens/s (best in 6 of 6 scenarios)",
+            "nano is faster than micro everywhere: first token 2.00× sooner [2.00, 2.00], whole answer 2.00× sooner "
+            "[2.00, 2.00], 2.00× the tokens/s [2.00, 2.00] (best in 6 of 6 scenarios)",
         ),
         (two_models(1.0), "no clear winner: the intervals overlap; measure more scenarios or more requests"),
         (
@@ -68,8 +69,8 @@ def compared(verdict: str, change: float | None = None) -> Against:
         ),
         (
             two_models(9.0, small="/models/a/nano.gguf", large="/models/b/micro.gguf"),
-            "nano is faster than micro everywhere: first token 9.00× sooner, whole answer 9.00× sooner, "
-            "9.00× the tokens/s (best in 6 of 6 scenarios)",
+            "nano is faster than micro everywhere: first token 9.00× sooner [9.00, 9.00], whole answer 9.00× sooner "
+            "[9.00, 9.00], 9.00× the tokens/s [9.00, 9.00] (best in 6 of 6 scenarios)",
         ),
         (run(timed("m", "one", 5.0)), "first token after 5.00 ms (p50)"),
         (
@@ -177,6 +178,18 @@ def test_a_sweep_with_a_load_that_was_not_measured(outcome: str, place: int, tol
     assert said.endswith(told)
 
 
+def test_a_lead_that_is_barely_one() -> None:
+    """An interval of a winner's lead never reads as if it held 1."""
+    made = two_models(2.0)
+    found = answer(made)
+    barely = tuple(
+        replace(each, standings=(each.standings[0], replace(each.standings[1], behind_ci=(1.0001, 4.0))))
+        for each in found.rankings
+    )
+    said = answer_sentence(replace(made, answer=replace(found, rankings=barely)))
+    assert "first token 2.00× sooner [>1, 4.00]" in said
+
+
 def test_every_surface_says_the_same() -> None:
     """The page's heading, Markdown's first words, the terminal's last but one line."""
     made = two_models(2.0)
@@ -184,7 +197,7 @@ def test_every_surface_says_the_same() -> None:
     page = Pages().run(made, {})
     assert f'<span class="answer">· {said}</span></h1>' in page
     assert page.count("<h1") == 1
-    assert f"**{said}.**" in markdown(made).replace("&#43;", "+")
+    assert f"**{said}.**" in html.unescape(markdown(made))
     *_, before, _verdict = summary_lines(made, 400, 0)
     assert before.text == f"flperf: {said}"
     assert all(each.text != f"flperf: {said}" for each in summary_lines(made, 400, -1))

@@ -290,6 +290,14 @@ def test_the_page() -> None:
     assert "#compared" not in Pages().run(run(), {})
 
 
+def test_its_place() -> None:
+    """After the distributions, in the page and in its navigation: the verdict says what a gate found."""
+    page = Pages().run(compared_run(), {})
+    for text in ('<a href="#{}">', '<h2 id="{}">'):
+        assert page.index(text.format("distributions")) < page.index(text.format("compared"))
+        assert page.index(text.format("compared")) < page.index(text.format("results"))
+
+
 def test_the_chart() -> None:
     """All rows in the width, however large a change; the limit of a rate lies on the left."""
     rows = [

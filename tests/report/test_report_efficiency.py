@@ -9,10 +9,12 @@ from typing import Any, Literal
 import pytest
 from report_doubles import case, measured, quality_of, run
 
+from pytest_flperf._text import amount
 from pytest_flperf.gates.budgets import parse_budget
 from pytest_flperf.gates.run_budgets import parse_run_budget
 from pytest_flperf.gates.verdict import verdict_text
 from pytest_flperf.report.efficiency_words import cost_cell, cost_heading, efficiency_facts, money, run_cost_words
+from pytest_flperf.report.figures import number
 from pytest_flperf.report.html.pages import Pages
 from pytest_flperf.report.junit import properties
 from pytest_flperf.report.markdown import markdown
@@ -68,6 +70,53 @@ def test_facts() -> None:
     assert (silent["Cost"], silent["Energy"]) == ("not measured: nobody counted", "not measured: far away")
     failed = efficiency_facts(priced(cost=replace(COST, failed_unknown=3)))[0][1]
     assert failed.endswith("without 3 failed requests of which the server did not say what they used")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.3e-5, "0.000013"),
+        (9e-5, "0.00009"),
+        (-2.5e-8, "-0.000000025"),
+        (0.05, "0.05"),
+        (0.0, "0"),
+        (1e-12, "1e-12"),
+    ],
+)
+def test_small_amounts(value: float, text: str) -> None:
+    """They are written without an exponent, with the unit as well."""
+    assert number(value) == text
+    assert amount(value, "currency") == text
+
+
+def test_small_costs_of_requests() -> None:
+    """``-vv`` has no exponent, nor has the page."""
+    found = priced(metrics={"request_cost": measured([1.3e-5, 1.4e-5])})
+    lines = "\n".join(case_lines(found))
+    assert "max 0.000014" in lines
+    assert not re.search(r"\de-\d", lines)
+    assert not re.search(r"\de-\d", Pages().run(run(found), {}).partition("<main>")[2])
+
+
+def test_what_is_shown_is_defined() -> None:
+    """The page defines the metrics that the run has, and not those that it has not."""
+    reasoning = {"reasoning_tokens": measured([400.0, 500.0])}
+    found = priced(metrics=reasoning, energy=Energy(20.0, 40.0), answer_quality=quality_of("maths"))
+    defined = Pages().run(run(found), {}).partition('id="definitions"')[2]
+    for name in ("reasoning_tokens", "cost_per_1k", "energy_per_answer_j", "ttft_ms", "late_reads"):
+        assert f"({name})</dt>" in defined, name
+    assert "from usage" in defined
+    plain = Pages().run(run(case()), {}).partition('id="definitions"')[2]
+    assert "(ttft_ms)</dt>" in plain
+    assert "(cost_per_1k)" not in plain
+
+
+def test_quality_and_cost_come_before_times() -> None:
+    """A wide table scrolls; what decides stands at its left."""
+    table = Pages().run(run(priced(metrics={"quality": measured([1.0])})), {}).partition('id="results"')[2]
+    heads = re.findall(r'<th scope="col"[^>]*>([^<]*)</th>', table.partition("</thead>")[0])
+    assert heads[2:6] == ["verdict", "n", "quality", "cost USD/1k"]
+    assert len(heads) == len(re.findall(r"<t[hd]\b", table.partition("<tbody>")[2].partition("</tr>")[0]))
 
 
 def test_columns() -> None:

@@ -93,6 +93,67 @@ def test_graded_scores() -> None:
     assert re.search(r"b scores [\d.]+ points higher than a \[[\d.]+, [\d.]+\] \(200 prompts\)", said)
 
 
+NINE = {f"m{number}": 20.0 for number in range(1, 10)}
+
+
+@pytest.mark.parametrize(
+    ("speeds", "right", "said"),
+    [
+        (
+            {"a": 20.0, "b": 20.0, "c": 20.0},
+            {"a": 0.8, "b": 0.8, "c": 0.4},
+            r"c is right # points less often than [ab] \[#, #\]; "
+            r"no clear difference in quality: [ab] # points above [ab] \[-#, #\] \(200 prompts\)",
+        ),
+        (
+            {"a": 20.0, "b": 5.0, "c": 20.0},
+            {"a": 0.9, "b": 0.5, "c": 0.9},
+            r"b, the fastest, is right # points less often than [ac] \[#, #\]; no clear difference in quality: .*",
+        ),
+        (
+            {"a": 20.0, "b": 5.0, "c": 20.0},
+            {"a": 0.95, "b": 0.45, "c": 0.7},
+            r"a is right most often: # points above c \[#, #\], # above b, the fastest \[#, #\] \(200 prompts\)",
+        ),
+        (
+            {"a": 20.0, "b": 20.0, "c": 5.0},
+            {"a": 0.95, "b": 0.45, "c": 0.7},
+            r"a is right most often: # points above c \[#, #\] \(200 prompts\)",
+        ),
+        (
+            {"m0": 0.5, **NINE},
+            {"m0": 0.4, "m1": 0.9, "m2": 0.9, **dict.fromkeys(list(NINE)[2:], 0.3)},
+            r"m0, the fastest, is right # points less often than m[12] \[#, #\], and 7 others are behind it, too; "
+            r"no clear difference in quality: m[12] # points above m[12] \[-#, #\] \(200 prompts\)",
+        ),
+        (
+            {"m0": 20.0, **NINE},
+            {"m0": 0.4, **dict.fromkeys(NINE, 0.8)},
+            r"m0 is right # points less often than m\d \[#, #\]; "
+            r"no clear difference in quality among 9 models: m\d # points above m\d \[-#, #\] \(200 prompts\)",
+        ),
+    ],
+    ids=["one behind", "the fastest behind", "the fastest third", "the fastest second", "ten models", "nine alike"],
+)
+def test_who_is_decidedly_behind(speeds: dict[str, float], right: dict[str, float], said: str) -> None:
+    """Whoever wins: the fastest model first, else the one farthest behind; others are counted, and it stays short."""
+    *_, rest = re.split(
+        r"; (?=[^;]*(?:right|no clear difference))", answer_sentence(models_of(speeds, right)), maxsplit=1
+    )
+    assert re.fullmatch(said.replace("#", r"[\d.]+"), rest), rest
+    assert len(rest) < 200
+
+
+def test_an_interval_that_is_barely_above_zero() -> None:
+    """Who is decidedly behind never reads as if the interval held 0."""
+    found = answer(THREE)
+    (ranking,) = [each for each in found.rankings if each.goal == "quality"]
+    best, *others = ranking.standings
+    barely = replace(ranking, winner="", standings=(best, *(replace(each, behind_ci=(1e-4, 0.5)) for each in others)))
+    said = answer_sentence(replace(THREE, answer=replace(found, rankings=(barely,))))
+    assert "[>0, 50], and 1 other is behind it, too (200 prompts)" in said
+
+
 def test_other_prompts() -> None:
     """Nothing is compared, and why is said; there is no chart."""
     made = models_of({"a": 5.0, "b": 20.0}, {"a": 0.3, "b": 0.9})

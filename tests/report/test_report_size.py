@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from comparison_doubles import IMPROVED, UNCHANGED, UNDECIDED, against, comparison
 from report_doubles import case, measured, run
 
 from pytest_flperf.history.earlier_runs import EarlierRun
@@ -13,6 +15,7 @@ from pytest_flperf.report.html.pages import Pages
 from pytest_flperf.report.samples import CaseSamples
 from pytest_flperf.report.spans import Reading, Span
 from pytest_flperf.results.records import CaseResult, Failure, Requests
+from pytest_flperf.results.sides import Sides
 
 METRICS = (
     "ttft_ms", "ttfat_ms", "tpot_ms", "gen_tps", "tps", "prompt_tps", "e2e_ms", "itl_ms", "output_tokens",
@@ -79,6 +82,27 @@ def test_ten_models_and_twenty_scenarios() -> None:
     assert len(html.encode()) < 1_000_000
     assert Counter(html).elements < 8_000
     assert html.count('href="#case-') == html.count(' id="case-') == 200
+
+
+@pytest.mark.parametrize(("models", "scenarios", "each"), [(10, 20, 1), (10, 5, 4), (1, 20, 10), (1, 1, 200)])
+def test_two_hundred_comparisons(models: int, scenarios: int, each: int) -> None:
+    """In the same bounds; those that fail are among those in the table, and what is left out is said."""
+    cases, samples = grid(models, scenarios)
+    values = tuple(sorted(samples[cases[0].nodeid].values["ttft_ms"]))
+    sides = {"ttft_ms": Sides(values, values)}
+    verdicts = [IMPROVED, UNCHANGED, UNDECIDED] * each
+    for index, it in enumerate(cases):
+        fails = index == len(cases) - 1
+        mine = (*verdicts[: each - fails], *[comparison()] * fails)
+        cases[index] = replace(it, against=(against(*mine, sides=sides, metrics={"ttft_ms": it.metrics["ttft_ms"]}),))
+    html = Pages().run(run(*cases, status="failed"), samples, earlier(cases))
+    table = html.partition('id="compared"')[2].partition("</section>")[0]
+    rows, drawn = (30, 20) if len(cases) > 100 else (100, 60)
+    assert f"{rows} of 200 comparisons are here, the most serious" in table
+    assert f"{drawn} of 200 comparisons are drawn" in table
+    assert table.count(">REGRESSED</td>") == 1
+    assert len(html.encode()) < 1_000_000
+    assert Counter(html).elements < 8_000
 
 
 @pytest.mark.parametrize("models", [1, 2])

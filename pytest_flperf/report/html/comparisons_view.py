@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf.gates.format import (
@@ -22,7 +23,7 @@ from pytest_flperf.report.figures import NOTHING
 from pytest_flperf.report.html.content import Cell, Table, Tone
 from pytest_flperf.report.html.content import Compared as ComparedSection
 from pytest_flperf.report.html.interval_chart import Change, intervals
-from pytest_flperf.report.html.sides_view import sides_panels, tone_of
+from pytest_flperf.report.html.sides_view import seriousness, sides_panels, tone_of
 from pytest_flperf.report.sentences import models_of, when
 from pytest_flperf.report.terminal.comparisons import (
     DIFFERS,
@@ -42,9 +43,23 @@ if TYPE_CHECKING:
 
 __all__ = ["against_tables", "compared_section"]
 
-_ROWS_DRAWN: Final = 60
-_ROWS: Final = 2000
+_MANY_CASES: Final = 100
 _TONES: Final[dict[str, Tone]] = {"red": "bad", "yellow": "doubt", "green": "good"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Most:
+    """How many comparisons a page draws, the most serious first."""
+
+    rows: int
+    """Of the table of all."""
+    intervals: int
+    sides: int
+
+
+_MOST: Final = _Most(100, 60, 24)
+_FEW: Final = _Most(30, 20, 6)
+"""Of a page with many cases, which fill it."""
 
 
 def compared_section(cases: Sequence[CaseResult], anchors: dict[int, str]) -> ComparedSection | None:
@@ -58,23 +73,25 @@ def compared_section(cases: Sequence[CaseResult], anchors: dict[int, str]) -> Co
     if not any(case.against for case in cases):
         return None
     rows = rows_of(cases)
-    chart, note = _chart(rows)
+    most = _FEW if len(cases) > _MANY_CASES else _MOST
+    chart, note = _chart(rows, most.intervals)
     links = {id(case): anchors.get(index, "") for index, case in enumerate(cases)}
     return ComparedSection(
         sums=tuple((text[0].upper() + text[1:], _TONES.get(colour, "")) for text, colour in sums(cases)),
-        table=_table(rows, links),
+        table=_table(rows, links, most.rows),
         chart=chart,
         chart_note=note,
-        sides=sides_panels(rows, models_of(cases)),
+        sides=sides_panels(rows, models_of(cases), most.sides),
         notes=tuple(notes_of(cases)),
     )
 
 
-def _table(rows: Sequence[Compared], links: dict[int, str]) -> Table:
+def _table(rows: Sequence[Compared], links: dict[int, str], most: int) -> Table:
     labels = len({row.against.label for row in rows}) > 1
     of_reference = relative(rows)
     heads = figure_heads(of_reference=of_reference)
     head = ("model", "scenario", "compared", *["with"] * labels, *heads, "verdict")
+    shown = sorted(rows, key=seriousness)[:most] if len(rows) > most else rows
     cells = tuple(
         (
             Cell(row.case.model),
@@ -84,18 +101,20 @@ def _table(rows: Sequence[Compared], links: dict[int, str]) -> Table:
             *(Cell(text or NOTHING, tight=True) for text in figures(row, of_reference=of_reference)),
             Cell(row.verdict, tone_of(row.comparison)),
         )
-        for row in rows[:_ROWS]
+        for row in shown
     )
-    more = f"; {len(rows) - _ROWS} more are in results.json" if len(rows) > _ROWS else ""
-    note = f"In capitals: fails the case. Unchanged error rates that no rule names are left out{more}."
-    return Table("All comparisons", head, cells, 3 + labels, note=note)
+    note = "In capitals: fails the case. Unchanged error rates that no rule names are left out."
+    if len(rows) > len(shown):
+        note += f" {len(shown)} of {len(rows)} comparisons are here, the most serious; "
+        note += "the others are with their cases and in results.json."
+    return Table("Comparisons" if len(rows) > len(shown) else "All comparisons", head, cells, 3 + labels, note=note)
 
 
-def _chart(rows: Sequence[Compared]) -> tuple[Markup | None, str]:
+def _chart(rows: Sequence[Compared], most: int) -> tuple[Markup | None, str]:
     drawn = [row for row in rows if row.comparison.change_pct is not None and interval(row.comparison)]
     if not drawn:
         return None, ""
-    chosen = sorted(drawn, key=lambda row: not row.comparison.fails)[:_ROWS_DRAWN]
+    chosen = sorted(drawn, key=lambda row: not row.comparison.fails)[:most]
     models = len({row.case.model for row in rows}) > 1
     changes = [
         Change(

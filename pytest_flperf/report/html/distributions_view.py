@@ -75,10 +75,12 @@ def _first(groups: Groups) -> list[tuple[str, Mapping[str, CaseResult]]]:
     names = list(groups)
     preferred = sorted(names, key=lambda name: all(_went_well(case) for case in groups[name].values()))
     chosen: set[str] = set()
+    compared = any(case.against for by_model in groups.values() for case in by_model.values())
+    most = _FEW_CURVES if compared else _MOST_CURVES  # both sides of comparisons need room as well
     curves = 0
     for name in preferred[:MOST_PANELS]:
         curves += len(groups[name])
-        if chosen and curves > _MOST_CURVES:
+        if chosen and curves > most:
             break
         chosen.add(name)
     return [(name, groups[name]) for name in names if name in chosen]

@@ -17,7 +17,7 @@ _LINES: Final = 12
 """Lines of a cell that takes several."""
 
 
-_LEFT_OUT: Final = ("mean", "stdev", "p5", "p90")
+_LEFT_OUT: Final = ("mean", "stdev", "p5", "p90", "method", "set by")
 """Columns that a page of many cases does without; results.json has them."""
 
 
@@ -49,7 +49,7 @@ def _of_words(table: Table) -> Iterator[str]:
         yield f"{first[0]} {printable(first[1].text, _CELL)}".strip()
         for name, cell in others:
             lines = first_lines(cell.text.splitlines(), _LINES, "lines")
-            if lines and lines != ["–"]:
+            if lines and lines != ["–"] and name not in _LEFT_OUT:
                 yield f"  {name}: {printable(lines[0], _CELL)}"
                 yield from (f"    {printable(line, _CELL)}" for line in lines[1:])
 

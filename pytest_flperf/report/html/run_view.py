@@ -33,8 +33,9 @@ from pytest_flperf.report.sentences import (
     run_reasons,
     when,
 )
+from pytest_flperf.report.terminal.comparisons import rows_of
 from pytest_flperf.report.verdict_words import heading, sentence, tone
-from pytest_flperf.results.metrics import METRICS
+from pytest_flperf.results.metrics import CASE_METRICS, METRICS
 from pytest_flperf.results.records import CaseResult, HostInfo, Run
 from pytest_flperf.results.serving import Target
 
@@ -47,6 +48,8 @@ _OPEN_LOOPS: Final = (
 _SECTIONS: Final = 500
 _WHOLE: Final = 24
 """Cases up to which each has tables of its own; more are plain text, so that a large page opens at once."""
+_WHOLE_COMPARISONS: Final = 100
+"""Comparisons up to which they have."""
 _DEFINED: Final = (
     "ttft_ms",
     "itl_ms",
@@ -93,7 +96,7 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples], earlier: EarlierRuns)
     indices = {id(case): index for index, case in enumerate(cases)}
     bad = [indices[id(case)] for case in failed_cases(cases)]
     failures = tuple(failed_case(run, cases[index], anchors.get(index, ""), host=host) for index in bad)
-    if len(cases) > _WHOLE:
+    if len(cases) > _WHOLE or len(rows_of(cases)) > _WHOLE_COMPARISONS:
         sections, failures = tuple(map(plain_section, sections)), tuple(map(plain_failure, failures))
     groups = _groups(rivals_together(cases))
     cards = model_cards(run)
@@ -124,7 +127,7 @@ def run_page(run: Run, samples: Mapping[str, CaseSamples], earlier: EarlierRuns)
         cases=sections,
         cases_note=_left_out(len(cases), len(sections), "have a section, failed ones first"),
         environment=tuple(table for table in (_machine(run), _targets(cases), _versions(run)) if table is not None),
-        definitions=tuple(Fact(f"{METRICS[name].title} ({name})", METRICS[name].definition) for name in _DEFINED),
+        definitions=_definitions(cases),
     )
 
 
@@ -190,9 +193,9 @@ def _results(cases: Sequence[CaseResult], anchors: dict[int, str]) -> Table:
     priced = cost_heading(cases)
     names = ["model", "scenario", *["suite"] * suites, *["host"] * hosts]
     head = [
-        *names, "verdict", "n", "TTFT p50 ms", "TTFT p95 ms", "TPOT p50 ms", "tokens/s p50", "e2e p50 ms",
-        "e2e p95 ms", "tokens/s of the case", "errors", *["quality"] * scored,
-        *[f"cost {priced}"] * bool(priced), *["late reads"] * late,
+        *names, "verdict", "n", *["quality"] * scored, *[f"cost {priced}"] * bool(priced), "TTFT p50 ms",
+        "TTFT p95 ms", "TPOT p50 ms", "tokens/s p50", "e2e p50 ms", "e2e p95 ms", "tokens/s of the case", "errors",
+        *["late reads"] * late,
     ]  # fmt: skip
     rows = []
     indices = {id(case): index for index, case in enumerate(cases)}
@@ -207,10 +210,10 @@ def _results(cases: Sequence[CaseResult], anchors: dict[int, str]) -> Table:
                 *[Cell(case.host)] * hosts,
                 Cell(case.outcome, tone_of(case)),
                 Cell(str(case.requests.ok)),
-                *(Cell(cell(case)) for _, cell in COMPARED[:-1]),
-                Cell(errors(case), "bad" if case.requests.failed or case.outcome == "error" else ""),
                 *[Cell(mean_quality(case), tight=True)] * scored,
                 *[Cell(cost_cell(case, with_currency=priced == MIXED))] * bool(priced),
+                *(Cell(cell(case)) for _, cell in COMPARED[:-1]),
+                Cell(errors(case), "bad" if case.requests.failed or case.outcome == "error" else ""),
                 *[Cell(str(case.requests.late_reads), "doubt" if case.requests.late_reads else "")] * late,
             )
         )
@@ -218,6 +221,22 @@ def _results(cases: Sequence[CaseResult], anchors: dict[int, str]) -> Table:
         "All cases", tuple(head), tuple(rows), len(names),
         note="n: measured requests that ended ok; only these are in latencies.",
     )  # fmt: skip
+
+
+def _definitions(cases: Sequence[CaseResult]) -> tuple[Fact, ...]:
+    """Definitions of the metrics that every page speaks of, and of all that this run has."""
+    found = {name for case in cases for name in (*case.metrics, *case.resources)}
+    found |= {name for name in CASE_METRICS if any(_has(case, name) for case in cases)}
+    return tuple(
+        Fact(f"{metric.title} ({name})", metric.definition.replace("`", ""))
+        for name, metric in METRICS.items()
+        if name in _DEFINED or name in found
+    )
+
+
+def _has(case: CaseResult, name: str) -> bool:
+    """Whether a case has a number of its own; what is counted of its requests, where there are any."""
+    return getattr(case, name, None) is not None or bool(getattr(case.requests, name, 0))
 
 
 def _groups(cases: Sequence[CaseResult]) -> dict[str, dict[str, CaseResult]]:

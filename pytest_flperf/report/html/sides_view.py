@@ -15,9 +15,8 @@ from pytest_flperf.results.comparison import Comparison
 from pytest_flperf.results.metrics import METRICS
 from pytest_flperf.results.sides import drawn_metric
 
-__all__ = ["sides_panels", "tone_of"]
+__all__ = ["seriousness", "sides_panels", "tone_of"]
 
-_MOST: Final = 24
 _FINEST: Final = 1.0
 _SERIOUS: Final = ("regressed", "undecided", "improved", "unchanged")
 _WHAT: Final = (
@@ -34,29 +33,31 @@ def tone_of(comparison: Comparison) -> Tone:
     return found.get(comparison.verdict, "")
 
 
-def sides_panels(rows: Sequence[Compared], models: Sequence[str]) -> Panels | None:
+def sides_panels(rows: Sequence[Compared], models: Sequence[str], most: int) -> Panels | None:
     """A chart for each metric of requests that was compared; None where no single values are known.
 
     Args:
         rows: The comparisons.
         models: All models of the run; their order gives them their colours and shapes.
+        most: How many charts are drawn, the most serious ones.
 
     """
     worst: dict[tuple[int, int, str], Compared] = {}
-    for row in sorted(rows, key=_seriousness):
+    for row in sorted(rows, key=seriousness):
         metric = row.comparison.metric
         if drawn_metric(metric) and metric in row.against.sides and metric in row.case.metrics:
             worst.setdefault((id(row.case), id(row.against), metric), row)
     if not worst:
         return None
-    chosen = list(worst.values())[:_MOST]
+    chosen = list(worst.values())[:most]
     several = len({row.case.model for row in rows}) > 1
     panels = tuple(_panel(f"sides-{number}", row, models, named=several) for number, row in enumerate(chosen))
-    more = f" {_MOST} of {len(worst)} are drawn, those that fail first." if len(worst) > _MOST else ""
+    more = f" {most} of {len(worst)} are drawn, those that fail first." if len(worst) > most else ""
     return Panels((PanelGroup("", panels),), legend(models), _WHAT + more)
 
 
-def _seriousness(row: Compared) -> tuple[bool, int]:
+def seriousness(row: Compared) -> tuple[bool, int]:
+    """Sort key of comparisons: those that fail first, then regressed, undecided, improved, unchanged ones."""
     return not row.comparison.fails, _SERIOUS.index(row.comparison.verdict)
 
 
