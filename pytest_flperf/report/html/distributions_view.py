@@ -51,8 +51,8 @@ def distributions(groups: Groups, samples: Mapping[str, CaseSamples], models: Se
     """
     shown = dict(_first(groups))
     count = sum(map(len, groups.values()))
-    metrics = _MOST if count > _FEW_CURVES else DRAWN_METRICS
-    drawn = [group for name in metrics if (group := _group(name, shown, samples, models)) is not None]
+    metrics, finest = (_MOST, _COARSE) if count > _FEW_CURVES else (DRAWN_METRICS, FINEST)
+    drawn = [group for name in metrics if (group := _group(name, shown, samples, models, finest)) is not None]
     if not drawn:
         return None
     cases = [case for by_model in shown.values() for case in by_model.values()]
@@ -90,7 +90,9 @@ def _went_well(case: CaseResult) -> bool:
     return case.outcome not in ("failed", "error")
 
 
-def _group(metric: str, groups: Groups, samples: Mapping[str, CaseSamples], models: Sequence[str]) -> PanelGroup | None:
+def _group(
+    metric: str, groups: Groups, samples: Mapping[str, CaseSamples], models: Sequence[str], finest: float
+) -> PanelGroup | None:
     unit = METRICS[metric].unit
     curves = {label: _curves(metric, by_model, samples, models) for label, by_model in groups.items()}
     limits = {label: limits_of(metric, by_model.values()) for label, by_model in groups.items()}
@@ -99,7 +101,6 @@ def _group(metric: str, groups: Groups, samples: Mapping[str, CaseSamples], mode
         return None
     axis = _axis([each for found in curves.values() for each in found], [limits[label] for label in curves])
     title = _TITLES[metric]
-    finest = FINEST if sum(map(len, curves.values())) <= _FEW_CURVES else _COARSE
     panels = tuple(
         Panel(
             label,

@@ -33,7 +33,7 @@ def tone_of(comparison: Comparison) -> Tone:
     return found.get(comparison.verdict, "")
 
 
-def sides_panels(rows: Sequence[Compared], models: Sequence[str], most: int) -> Panels | None:
+def sides_panels(rows: Sequence[Compared], models: Sequence[str], most: int = 24) -> Panels | None:
     """A chart for each metric of requests that was compared; None where no single values are known.
 
     Args:
