@@ -54,4 +54,4 @@ def _told(compared: list[tuple[CaseResult, Comparison]]) -> tuple[str, ...]:
 
 
 def _words(case: CaseResult, each: Comparison) -> str:
-    return f"{name(each)} {change(each)}".strip() + f" in {case.scenario} on {case.model}"
+    return " ".join(filter(None, (name(each), change(each), interval(each)))) + f" in {case.scenario} on {case.model}"

@@ -24,6 +24,7 @@ from report_doubles import HOSTILE, case, hostile_run, run
 
 from pytest_flperf.gates.format import limit_pct
 from pytest_flperf.report.annotations import annotation_lines
+from pytest_flperf.report.answer_sentence import answer_sentence
 from pytest_flperf.report.code_quality import code_quality
 from pytest_flperf.report.html.interval_chart import Change, intervals
 from pytest_flperf.report.html.pages import Pages
@@ -288,6 +289,12 @@ def test_the_page() -> None:
     assert "<td>signed ranks of pairs</td>" in html
     assert 'id="changes-t"' in html
     assert "#compared" not in Pages().run(run(), {})
+
+
+def test_the_worst_has_its_interval() -> None:
+    """The answer says how sure the worst regression is."""
+    said = answer_sentence(compared_run())
+    assert "(worst: ttft_ms.p50 +12.3 % [+8.1, +16.9] in short-chat on flperf-nano)" in said
 
 
 def test_its_place() -> None:
