@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pytest_flperf.results.measured import PromptScore
 from pytest_flperf.results.records import CaseResult, Requests
 from pytest_flperf.stats.descriptive.summary import distribution
 from pytest_flperf.stats.inference.findings import TWO_SHARES, ErrorRates, Threshold
@@ -44,3 +45,25 @@ def test_an_interval_beyond_the_limit_is_explained() -> None:
     assert (finding.word, finding.method) == ("undecided", TWO_SHARES)
     assert finding.interval[1] < 0
     assert finding.reason == "the interval shows any fall, but the test that decides doesn't yet (p 0.031)"
+
+
+def greedy(wrong: int) -> CaseResult:
+    """Eight prompts, each asked ten times at temperature 0; of the first so many answers were wrong, now and then."""
+    found = distribution([1.0] * (80 - wrong) + [0.0] * wrong)
+    assert found is not None
+    first = PromptScore("p0", 10, 1 - wrong / 10, alike=not wrong)
+    scores = (first, *(PromptScore(f"p{n}", 10, 1.0, alike=True) for n in range(1, 8)))
+    return CaseResult(
+        "s::x[m]", "s", "x", "m", requests=Requests(80, 80), error_rate=0.0, metrics={"quality": found},
+        prompt_scores=scores, settings={"temperature": 0},
+    )  # fmt: skip
+
+
+def test_a_prompt_weighs_as_much_as_another() -> None:
+    """One wrong answer of eighty is a loss of 1.25 points, though seven prompts are always answered alike."""
+    found = judge_quality(greedy(0), greedy(1), Threshold(0.0, 0.02, higher_is_worse=False), ErrorRates())
+    assert (found.baseline, found.candidate) == (1.0, 79 / 80)
+    assert found.change is not None
+    assert found.interval is not None
+    assert abs(found.change + 1 / 80) < 1e-9
+    assert found.interval[0] <= found.change <= found.interval[1]

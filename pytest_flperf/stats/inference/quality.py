@@ -102,7 +102,11 @@ class _Side:
         if all(each.n == 1 for each in prompts.values()) or not once:
             known = bool(prompts) or not greedy
             return cls(case.requests.total, _mean(case) or 0.0, variance, binary, prompts, once, known)
-        counted = [(each.score, 1 if each.prompt in once else each.n) for each in prompts.values()]
+        often = any(each.n > 1 for each in prompts.values() if each.prompt not in once)
+        by_prompt = often and any(each.n > 1 for each in prompts.values() if each.prompt in once)
+        # Where some count once and others each time, these would weigh more: then each prompt is one, with its mean.
+        counted = [(each.score, 1 if by_prompt or each.prompt in once else each.n) for each in prompts.values()]
+        binary = all(score in (0.0, 1.0) for score, _ in counted) if by_prompt else binary
         n = sum(times for _, times in counted)
         mean = sum(score * times for score, times in counted) / n
         between = sum(times * (score - mean) ** 2 for score, times in counted) / max(n - 1, 1)
