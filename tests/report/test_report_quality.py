@@ -14,7 +14,7 @@ from pytest_flperf.report.csv import csv_text
 from pytest_flperf.report.html.pages import Pages
 from pytest_flperf.report.junit import properties
 from pytest_flperf.report.markdown import markdown
-from pytest_flperf.report.quality_words import quality_lines, quality_words, share
+from pytest_flperf.report.quality_words import quality_lines, quality_words, share, share_and_interval
 from pytest_flperf.report.terminal.summary import case_lines
 from pytest_flperf.results.records import CaseResult
 
@@ -39,6 +39,22 @@ def test_share(value: float, words: str) -> None:
     assert share(value) == words
 
 
+@pytest.mark.parametrize(
+    ("value", "interval", "words"),
+    [
+        (0.6, (0.361, 0.809), ("60.0 %", "[36.1 %, 80.9 %]")),
+        (5 / 7, (0.29, 0.963), ("71.4 %", "[29.0 %, 96.3 %]")),
+        (0.8, (0.55, 0.93), ("80 %", "[55 %, 93 %]")),
+        (0.123456, None, ("12.3 %", "")),
+        (0.9996, (0.5, 1.0), (">99.9 %", "[50.0 %, 100 %]")),
+        (0.0, (0.0, 2e-4), ("0 %", "[0 %, 0.02 %]")),
+    ],
+)
+def test_decimals_agree(value: float, interval: tuple[float, float] | None, words: tuple[str, str]) -> None:
+    """Of a share and its interval; none is rounded to 0 or 100 %."""
+    assert share_and_interval(value, interval) == words
+
+
 def test_words() -> None:
     """The mean with its interval, both views of failures, pass rates; of chats what there is."""
     assert quality_words(QUALITY) == (
@@ -52,6 +68,9 @@ def test_words() -> None:
         "  (no category): 100 % [40 %, 100 %] over 4 prompts",
         "  … and 3 more categories",
         "  by check: maths 90 %, json 70 %",
+        "  answers that did not score 1, some of them:",
+        "    maths: 25 %: maths",
+        "      expected maths",
     ]
 
 

@@ -24,7 +24,7 @@ from pytest_flperf.report.html.charts import (
 )
 from pytest_flperf.report.html.content import Cell, Front, Panel, PanelGroup, Panels, Table
 from pytest_flperf.report.html.label_places import Box, placed
-from pytest_flperf.report.quality_words import interval_words, share
+from pytest_flperf.report.quality_words import share, share_and_interval
 from pytest_flperf.report.rivals import shown_models
 from pytest_flperf.report.sentences import models_of
 from pytest_flperf.report.terminal.tables import cut, width_of
@@ -102,13 +102,14 @@ def _table(points: Sequence[FrontPoint], names: dict[str, str]) -> Table:
     rows = tuple(
         (
             Cell(names[each.model]),
-            Cell(share(each.quality)),
-            Cell(interval_words(each.quality_ci).strip() or NOTHING, tight=True),
+            Cell(quality),
+            Cell(interval or NOTHING, tight=True),
             Cell(number(each.e2e_ms)),
             Cell(_times(each.e2e_ms_ci) or NOTHING, tight=True),
             Cell(_standing(each, names)),
         )
         for each in points
+        for quality, interval in (share_and_interval(each.quality, each.quality_ci),)
     )
     head = ("model", "quality", "95 % interval", "whole answer, ms", "95 % interval", "Pareto front")
     return Table("Quality and speed", head, rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_flperf.report.figures import NOTHING, number
 from pytest_flperf.report.html.content import Cell, Table
-from pytest_flperf.report.quality_words import interval_words, share
+from pytest_flperf.report.quality_words import share, share_and_interval
 from pytest_flperf.results.answer_quality import AnswerQuality
 
 __all__ = ["quality_tables"]
@@ -22,10 +22,11 @@ def _categories(quality: AnswerQuality) -> Table:
         (
             Cell(each.category or "(no category)"),
             Cell(str(each.prompts)),
-            Cell(share(each.mean)),
-            Cell(interval_words(each.ci95).strip() or NOTHING, tight=True),
+            Cell(mean),
+            Cell(interval or NOTHING, tight=True),
         )
         for each in quality.categories
+        for mean, interval in (share_and_interval(each.mean, each.ci95),)
     )
     note = f"{quality.categories_left_out} more categories are left out." if quality.categories_left_out else ""
     return Table("Quality by category", ("category", "prompts", "mean", "95 % interval"), rows, note=note)

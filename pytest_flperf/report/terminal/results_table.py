@@ -10,7 +10,7 @@ from pytest_flperf._text import printable
 from pytest_flperf.gates.format import failing, name
 from pytest_flperf.report.efficiency_words import MIXED, cost_cell, cost_heading
 from pytest_flperf.report.figures import MARK, NOTHING, errors, number, statistic
-from pytest_flperf.report.quality_words import interval_words, share
+from pytest_flperf.report.quality_words import share, share_and_interval
 from pytest_flperf.report.rivals import ScenarioKey, scenario_key, scenario_of, shown_models
 from pytest_flperf.report.terminal.tables import Column, fitted
 from pytest_flperf.results.comparison import DEFAULT_SCOPE
@@ -202,10 +202,11 @@ def _resource(metric: str, which: str) -> Callable[[CaseResult], str]:
 def _quality(case: CaseResult) -> str:
     found, quality = case.metrics.get("quality"), case.answer_quality
     if quality is not None:
-        return share(quality.mean)
+        return share_and_interval(quality.mean, quality.ci95)[0]
     return NOTHING if found is None else share(found.mean)
 
 
 def _quality_interval(case: CaseResult) -> str:
     """The 95 % interval over prompts."""
-    return NOTHING if case.answer_quality is None else interval_words(case.answer_quality.ci95).strip() or NOTHING
+    quality = case.answer_quality
+    return NOTHING if quality is None else share_and_interval(quality.mean, quality.ci95)[1] or NOTHING
