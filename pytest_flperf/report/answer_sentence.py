@@ -9,6 +9,7 @@ from pytest_flperf._text import printable
 from pytest_flperf.answers.answer import answer
 from pytest_flperf.report.figures import counted, number
 from pytest_flperf.report.quality_claims import named, quality_claims
+from pytest_flperf.report.quality_shares import quality_shares
 from pytest_flperf.report.rivals import scenario_of, shown_models
 from pytest_flperf.results.answer import Cause, Changes, GoalName, HeldLoad, Ranking, RunAnswer, Standing
 from pytest_flperf.results.capacity import load_unit
@@ -64,6 +65,8 @@ def answer_sentence(run: Run) -> str:
     """
     found = answer_of(run)
     names = shown_models(case.model for case in run.cases)
+    ranked = any(each.goal == "quality" and each.standings for each in found.rankings)
+    shares = [] if ranked else quality_shares(run.cases, names)
     parts = [
         *_causes(found.causes, run),
         *_changes(found.changes),
@@ -74,9 +77,12 @@ def answer_sentence(run: Run) -> str:
             if each.goal == "quality"
             for claim in quality_claims(each, names, _fastest(found.rankings))
         ),
+        *shares,
         *_loads(found.loads, names),
     ]
-    return "; ".join(parts) or _range(run.cases)
+    if parts == shares:
+        parts += filter(None, [_range(run.cases)])
+    return "; ".join(parts)
 
 
 def _causes(causes: Sequence[Cause], run: Run) -> list[str]:
