@@ -11,10 +11,20 @@ from typing import Final
 from pytest_flperf.results.notes import warning
 from pytest_flperf.results.records import Distribution
 
-__all__ = ["REQUESTS_NEEDED", "cross_check"]
+__all__ = ["REQUESTS_NEEDED", "TOKENS_NEEDED", "cross_check"]
 
 REQUESTS_NEEDED: Final = 3
+TOKENS_NEEDED: Final = 20
+"""Of a median answer: from here on one token more or less is no disagreement of its own."""
 _APART: Final = 0.05
+_SLOWER: Final = (
+    "ours has the way to the client in it: take it for what users see, and look for a busy machine, a proxy or a "
+    "server that holds tokens back"
+)
+_FASTER: Final = (
+    "tokens came in lumps, so that the first was late, or the server's word is wrong: measure again with fewer other "
+    "programs and longer answers, and do not trust TPOT until both agree"
+)
 _TPOT_FLOOR_MS: Final = 0.05
 _TTFT_FLOOR_MS: Final = 5.0
 
@@ -22,7 +32,8 @@ _TTFT_FLOOR_MS: Final = 5.0
 def cross_check(metrics: Mapping[str, Distribution]) -> tuple[str, ...]:
     """Notes where our medians and the server's differ by over 5 %.
 
-    Nothing is said of fewer than :data:`REQUESTS_NEEDED` requests, nor of TPOTs within 0.05 ms of each other.  Where
+    Nothing is said of fewer than :data:`REQUESTS_NEEDED` requests, nor of TPOTs within 0.05 ms of each other, or of
+    answers with fewer than :data:`TOKENS_NEEDED` tokens.  Where
     our TTFT is the longer one, that is no disagreement of clocks, and a line of its own from 5 ms on.
 
     Args:
@@ -39,16 +50,18 @@ def _tpot_notes(metrics: Mapping[str, Distribution]) -> tuple[str, ...]:
     ours, theirs = pair
     if not ours:
         return ()  # whole answers came in one read each: nothing of ours to compare
-    # Many servers count the end-of-text token, which takes its time but brings no text: ours may lack one in n.
     tokens = metrics["output_tokens"].p50 if "output_tokens" in metrics else 0
-    least, most = ours, ours * (tokens - 1) / (tokens - 2) if tokens > 2 else ours
+    if tokens < TOKENS_NEEDED:
+        return ()
+    # Many servers count the end-of-text token, which takes its time but brings no text: ours may lack one in n.
+    least, most = ours, ours * (tokens - 1) / (tokens - 2)
     apart = max(least - theirs, theirs - most)
     if apart <= _APART * theirs or apart <= _TPOT_FLOOR_MS:
         return ()
     share = 100 * abs(ours - theirs) / theirs
-    return (
-        warning(f"the server says {theirs:.3g} ms per token (its timings), we say {ours:.3g}: {share:.1f} % apart"),
-    )
+    means = _SLOWER if ours > theirs else _FASTER
+    said = f"the server says {theirs:.3g} ms per token (its timings), we say {ours:.3g}: {share:.1f} % apart; {means}"
+    return (warning(said),)
 
 
 def _ttft_notes(metrics: Mapping[str, Distribution]) -> tuple[str, ...]:
