@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from report_doubles import case, measured
+from report_doubles import case, measured, run
 
 from pytest_flperf.report.rivals import rivals_together
 from pytest_flperf.report.terminal.results_table import table_lines
+from pytest_flperf.report.terminal.summary import summary_lines
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.load import Load
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Requests
@@ -26,6 +27,11 @@ def rows(cases: list[CaseResult], width: int = 140) -> tuple[list[str], list[lis
     lines = table_lines(cases, width)
     head = len(lines) - len(cases)
     return " ".join(lines[: head - 1]).split(), [line.split() for line in lines[head:]]
+
+
+def shown_below(row: CaseResult) -> str:
+    """What the summary of this case alone says, at 80 columns."""
+    return "\n".join(line.text for line in summary_lines(run(row), 80, 0))
 
 
 def test_rivals_stand_together_with_their_ratio() -> None:
@@ -100,6 +106,23 @@ def test_many_named_columns_leave_the_verdict() -> None:
     budgets = tuple(budget(f"{each} <= 5") for each in names)
     line = table_lines([case("a-long-scenario-name", "a-long-model-name", outcome="failed", budgets=budgets)], 60)[-1]
     assert "FAIL ttft_ms.p99 +4" in line
+
+
+@pytest.mark.parametrize("late_reads", [0, 2])
+def test_a_failed_row_keeps_its_numbers(late_reads: int) -> None:
+    """At 80 columns: what was missed, n, TPOT and tok/s; the only model goes, and late reads: lines below have both."""
+    failed = case(
+        "short-chat", "SmolLM2-135M-Instruct.Q4_1", outcome="failed", budgets=(budget("e2e_ms.p50 <= 5"),),
+        requests=Requests(total=11, ok=11, by_outcome={"ok": 11}, late_reads=late_reads),
+    )  # fmt: skip
+    head, ((name, *row),) = rows([failed], 80)
+    assert (name, *row[:3]) == ("short-chat", "FAIL", "e2e_ms.p50", "11")
+    assert {"n", "TPOT", "tok/s", "e2e", "errors"} <= {*head}
+    assert {"15.0", "1.00", "25.0"} <= {*row}
+    assert ("late reads (2): " in shown_below(failed)) == bool(late_reads)
+    assert "model: SmolLM2-135M-Instruct.Q4_1" in shown_below(failed)
+    several = [failed, replace(failed, model="SmolLM2-135M-Instruct.Q8_0", outcome="passed")]
+    assert [line[0] for line in rows(several, 80)[1]] != ["short-chat"] * 2
 
 
 def test_names_of_a_later_version() -> None:

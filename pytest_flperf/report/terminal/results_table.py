@@ -60,7 +60,8 @@ def _columns(cases: Sequence[CaseResult]) -> list[Column[CaseResult]]:
     shown = shown_models(case.model for case in cases)
     judged = [Column("verdict", _verdict, goes=0)] if any(case.outcome != "passed" for case in cases) else []
     columns: list[Column[CaseResult]] = [
-        Column("model", lambda case: shown[case.model], name=True),
+        # The only model tells no rows apart: where it goes, a line below names it.
+        Column("model", lambda case: shown[case.model], goes=4 if len(shown) == 1 else 0, name=True),
         Column("scenario", scenario_of, name=True),
         *judged,
         Column("n", lambda case: str(case.requests.ok), goes=2),
@@ -94,7 +95,7 @@ def _special(cases: Sequence[CaseResult], named: Mapping[tuple[str, str], None])
         found.append(Column("\n95 %", _quality_interval, goes=7))
     found += _costs(cases, named)
     if any(case.requests.late_reads for case in cases):
-        found.append(Column("late\nreads", lambda case: str(case.requests.late_reads), goes=1))
+        found.append(Column("late\nreads", lambda case: str(case.requests.late_reads), goes=7))
     if any(case.reruns for case in cases):
         found.append(Column("reruns", lambda case: str(case.reruns)))
     return found

@@ -93,7 +93,9 @@ def _table(cases: Sequence[CaseResult], width: int) -> list[Line]:
     texts = table_lines(cases, width)
     head = len(texts) - len(cases)
     rows = [Line(text, _colour(case)) for text, case in zip(texts[head:], cases, strict=True)]
-    return [*(Line(text, bold=True) for text in texts[:head]), *rows]
+    left_out = "model" not in " ".join(texts[:head]).split()
+    below = [Line(f"model: {printable(cases[0].model, _LONGEST_LINE)}")] if left_out else []
+    return [*(Line(text, bold=True) for text in texts[:head]), *rows, *below]
 
 
 def _colour(case: CaseResult) -> Colour:
@@ -109,8 +111,8 @@ def _explanations(cases: Sequence[CaseResult], clock: ClockQuality) -> list[str]
         lines.append(f"{MARK} too few requests for this percentile (p50: 11, p95: 130); -vv: intervals")
     if any(metric.as_inf for case in cases for metric in case.metrics.values()):
         lines.append("∞ failed requests count as infinitely slow (failures: as_inf)")
-    if any(case.requests.late_reads for case in cases):
-        lines.append("late reads: their TTFT is only an upper bound and stays out of the statistics")
+    if late := sum(case.requests.late_reads for case in cases):
+        lines.append(f"late reads ({late}): their TTFT is only an upper bound and stays out of the statistics")
     if clock.source is not None:
         lag = clock.lag_ms
         words = f", client's lag p50 {lag.p50:.3f} ms, p99 {lag.p99:.3f} ms" if lag else ", client's lag unknown"
@@ -207,7 +209,7 @@ def _details(case: CaseResult, *, percentiles: bool) -> list[Line]:
     lines = [Line(""), Line(printable(case.nodeid, 200), _colour(case), bold=True), Line(f"  {_facts(case)}")]
     lines += [Line(f"  {_verdict(verdict)}") for verdict in case.budgets]
     lines += [Line(text) for against in case.against for text in against_lines(against)]
-    lines += [Line(f"  note: {printable(note)}") for note in case.notes]
+    lines += [Line(f"  {'' if Note.of(note).level == 'warning' else 'note: '}{printable(note)}") for note in case.notes]
     if percentiles:
         lines += [Line(f"  {_distribution(name, found)}") for name, found in case.metrics.items()]
         lines += [Line(f"  {_use(name, use)}") for name, use in case.resources.items()]
