@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_flperf._text import printable
 from pytest_flperf.history.earlier_runs import EarlierRuns
 from pytest_flperf.report.html.judged_view import judged_parts
+from pytest_flperf.report.html.line_breaks import breakable
 from pytest_flperf.report.html.run_view import run_page
 from pytest_flperf.report.html.runs_view import runs_page
 from pytest_flperf.report.samples import CaseSamples
@@ -86,6 +87,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters["kept"] = _kept
+    environment.filters["breaks"] = _breaks
     environment.globals["style"] = _style()
     return environment
 
@@ -100,6 +102,11 @@ def _harmless(value: Any) -> Any:
     if hasattr(value, "__html__"):
         return value
     return printable(value if isinstance(value, str) else str(value), _LONGEST)
+
+
+def _breaks(text: str) -> Any:
+    """A text whose long names break at sensible places; bounded as any other."""
+    return breakable(_harmless(text))
 
 
 def _kept(text: str) -> Markup:
