@@ -44,7 +44,9 @@ def add_trend(commands: Commands) -> None:
         "--last", metavar="N", type=count, default=_RUNS, help=f"Take the newest runs (0: all); default: {_RUNS}"
     )
     parser.add_argument(
-        "--baseline", metavar="RUN", help="Compare with this stored run; default: with the oldest of these runs"
+        "--baseline",
+        metavar="RUN",
+        help="Compare with this stored run; default: with the oldest of these runs that is comparable",
     )
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="Write a picture as well: FILE.svg, or a page: FILE.html"
@@ -103,7 +105,15 @@ def _shown(parsed: Parsed, number: Number, trends: Sequence[Trend], compared: Se
     from pytest_flperf.report.terminal.listings import say
     from pytest_flperf.report.terminal.tables import wrapped
     from pytest_flperf.report.terminal.trend_table import trend_table
-    from pytest_flperf.report.trend_words import PERCENT, as_shown, better_words, unit_words, word_of
+    from pytest_flperf.report.trend_words import (
+        PERCENT,
+        UNLIKE,
+        UNLIKE_WORDS,
+        as_shown,
+        better_words,
+        unit_words,
+        word_of,
+    )
     from pytest_flperf.results.metrics import METRICS
 
     metric = METRICS[number.metric]
@@ -124,6 +134,8 @@ def _shown(parsed: Parsed, number: Number, trends: Sequence[Trend], compared: Se
         for line in trend_table(shown, words, datetime.now(UTC), width, in_points=unit == PERCENT):
             say(line)
         for line in wrapped(_what_words_mean(words, unit), width) if any(words) else ():
+            say(line)
+        for line in wrapped(f"{UNLIKE}, ×: {UNLIKE_WORDS}", width) if any(trend.unlike for trend in shown) else ():
             say(line)
         if parsed.output is not None and not problem:
             say(f"written: {parsed.output}")
@@ -162,6 +174,8 @@ def _sentence(chart: TrendChart) -> str:
 
 
 def _record(trend: Trend, compared: Comparison | None) -> dict[str, Any]:
+    from pytest_flperf.history.series import is_like
+
     last = trend.last
     return {
         **{name: getattr(last, name) for name in ("suite", "scenario", "model", "parameters", "host")},
@@ -171,7 +185,7 @@ def _record(trend: Trend, compared: Comparison | None) -> dict[str, Any]:
         "verdict": "not_compared" if compared is None else compared.verdict,
         "change_ci95_pct": None if compared is None else compared.to_dict()["change_ci95_pct"],
         "reason": "" if compared is None else compared.reason,
-        "points": [_point(point) for point in trend.points],
+        "points": [{**_point(point), "comparable": is_like(point, last)} for point in trend.points],
     }
 
 

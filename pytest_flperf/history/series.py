@@ -15,14 +15,14 @@ from pytest_flperf.history.tables import CASES, METRICS, RESOURCES, RUNS
 from pytest_flperf.results.metric_aliases import OTHER_NAMES
 from pytest_flperf.results.metrics import METRICS as KNOWN
 
-__all__ = ["Number", "SeriesPoint", "SeriesQueries", "UnknownNumberError", "number_named"]
+__all__ = ["Number", "SeriesPoint", "SeriesQueries", "UnknownNumberError", "is_like", "number_named"]
 
 _STATISTICS: Final = {"request": STATISTICS, "resource": RESOURCE_STATISTICS}
 _SHOWN: Final = 60
 _TEXTS: Final = (
     "run", "started_at", "machine", "nodeid", "host", "suite", "scenario", "model", "parameters", "outcome",
 )  # fmt: skip
-_OPTIONAL: Final = ("branch", "commit")
+_OPTIONAL: Final = ("branch", "commit", "conditions")
 
 
 class UnknownNumberError(ValueError):
@@ -69,6 +69,15 @@ class SeriesPoint:
     """Values behind it."""
     infinite: bool
     """Whether it is infinite, because failed requests count as that."""
+    conditions: str | None = None
+    """Digest of load, settings, prompts and server (see ``conditions.conditions_of``); None: not known."""
+
+
+def is_like(one: SeriesPoint, other: SeriesPoint) -> bool:
+    """Whether two points of a case can be compared: same machine, no other conditions."""
+    return one.machine == other.machine and (
+        None in (one.conditions, other.conditions) or one.conditions == other.conditions
+    )
 
 
 def number_named(text: str) -> Number:
@@ -151,7 +160,7 @@ def _of_columns(value: ColumnElement[Any], n: ColumnElement[Any]) -> Select[Any]
     return select(
         RUNS.c.id.label("run"), RUNS.c.started_at, RUNS.c.git_branch.label("branch"), RUNS.c.git_commit.label("commit"),
         RUNS.c.fingerprint.label("machine"), CASES.c.nodeid, CASES.c.host, CASES.c.suite, CASES.c.scenario,
-        CASES.c.model, CASES.c.parameters, CASES.c.outcome, value.label("value"), n.label("n"),
+        CASES.c.model, CASES.c.parameters, CASES.c.outcome, CASES.c.conditions, value.label("value"), n.label("n"),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pytest_flperf.history.series import SeriesPoint
+from pytest_flperf.history.series import SeriesPoint, is_like
 
 __all__ = ["Trend", "newest_runs", "trends_of"]
 
@@ -25,9 +25,22 @@ class Trend:
         return next(point for point in reversed(self.points) if _is_measured(point))
 
     @property
+    def unlike(self) -> int:
+        """Points that can't be compared with the newest: of another machine, or under other conditions."""
+        return sum(not is_like(point, self.last) for point in self.points)
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the newest number can be compared with an earlier start."""
+        return self.start is not None and self.start != self.last and is_like(self.start, self.last)
+
+    @property
     def change_pct(self) -> float | None:
-        """Change of the newest number from the start, in percent; None where either is unknown, infinite or 0."""
-        if self.start is None or self.start == self.last or not self.start.value or self.last.value is None:
+        """Change of the newest number from the start, in percent.
+
+        None where either is unknown, infinite or 0, and where they can't be compared.
+        """
+        if self.start is None or not self.is_comparable or not self.start.value or self.last.value is None:
             return None
         return 100 * (self.last.value / self.start.value - 1)
 
@@ -39,7 +52,8 @@ def trends_of(points: Iterable[SeriesPoint], start: Sequence[SeriesPoint] | None
 
     Args:
         points: Oldest first.
-        start: Points of the run that numbers are compared with; None: each with its oldest.
+        start: Points of the run that numbers are compared with; None: each with the oldest that is
+            like its newest.
 
     """
     found: dict[tuple[str, ...], list[SeriesPoint]] = {}
@@ -48,8 +62,9 @@ def trends_of(points: Iterable[SeriesPoint], start: Sequence[SeriesPoint] | None
     begun = {_case(point): point for point in start or () if _is_measured(point)}
     trends = []
     for case, of_case in found.items():
-        oldest = next((point for point in of_case if _is_measured(point)), None)
-        if oldest is not None:
+        known = [point for point in of_case if _is_measured(point)]
+        if known:
+            oldest = next(point for point in known if is_like(point, known[-1]))
             trends.append(Trend(tuple(of_case), oldest if start is None else begun.get(case)))
     return trends
 

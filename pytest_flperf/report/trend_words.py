@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pytest_flperf.results.metrics import Metric
 
 __all__ = [
+    "UNLIKE",
+    "UNLIKE_WORDS",
     "as_shown",
     "better_words",
     "change_words",
@@ -30,6 +32,9 @@ __all__ = [
     "word_of",
 ]
 
+UNLIKE: Final = "!="
+"""Marks a number that can't be compared with the newest one."""
+UNLIKE_WORDS: Final = "other load, settings, prompts, server or machine than the newest: not compared"
 PERCENT: Final = "%"
 """Unit of numbers whose changes are told in points."""
 _PASSED: Final = ("passed", "xpassed")
@@ -84,7 +89,12 @@ def _in_percent(found: SeriesPoint) -> SeriesPoint:
 
 
 def change_words(trend: Trend, *, in_points: bool = False) -> str:
-    """Change of the newest number: ``+4.2 %``; of percentages in points, as comparisons have it: ``-4.0 pts``."""
+    """Change of the newest number: ``+4.2 %``; of percentages in points, as comparisons have it: ``-4.0 pts``.
+
+    ``!=`` where the two can't be compared.
+    """
+    if trend.start not in (None, trend.last) and not trend.is_comparable:
+        return UNLIKE
     if in_points:
         start, last = trend.start, trend.last
         if start is None or start == last or start.value is None or last.value is None:

@@ -107,16 +107,28 @@ def test_the_word(place: Path, capsys: pytest.CaptureFixture[str], levels: list[
 
 
 @pytest.mark.parametrize("other", ["machine", "load"])
-def test_no_word_across_machines_and_conditions(place: Path, capsys: pytest.CaptureFixture[str], other: str) -> None:
-    """The change is a number, and whose doing it is nobody knows."""
+def test_nothing_across_machines_and_conditions(place: Path, capsys: pytest.CaptureFixture[str], other: str) -> None:
+    """No word and no change: it begins with the oldest run that is like the newest, and others are counted."""
     before, after = history([50.0] * 12), history([90.0] * 2, 12, load=Load(concurrency=8) if other == "load" else None)
     if other == "machine":
         after = [(replace(each, host=replace(HOST, cpu="another")), values) for each, values in after]
     stored(place, [*before, *after])
-    row = shown(capsys)[3]
+    _, head, _, row, told = shown(capsys)
     assert "slower" not in row
-    assert "+" in row
-    assert as_json(capsys)["cases"][0]["verdict"] == "not_compared"
+    assert head.split()[2:4] == ["runs", "!="]
+    assert row.split()[2:4] == ["14", "12"]
+    assert row.split()[-1].startswith("×" * 12)
+    assert told.startswith("!=, ×: other load, settings, prompts, server or machine")
+    (found,) = as_json(capsys)["cases"]
+    assert found["verdict"] != "regressed"
+    assert found["start"]["run"] == after[0][0].id
+    assert [point["comparable"] for point in found["points"]] == [False] * 12 + [True] * 2
+    (found,) = as_json(capsys, f"--baseline={before[0][0].id}")["cases"]
+    assert (found["verdict"], found["change_pct"]) == ("not_compared", None)
+    assert " %" not in shown(capsys, f"--baseline={before[0][0].id}", "-o", "t.svg")[3]
+    picture = Path("t.svg").read_text(encoding="utf-8")
+    assert "not comparable with 5" in picture
+    assert picture.count('opacity=".4"') == 12
 
 
 def test_what_is_chosen(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -263,7 +275,7 @@ def test_shares_as_comparisons_have_them() -> None:
     assert "90.0  86.0  -4.0 pts" in row
     chart = TrendChart("quality.mean, %", "%", trends, [""])
     assert "86.0, -4.0 pts from 90.0" in trend_svg(chart)
-    assert [cell.text for cell in trend_page(chart, "").table.rows[0][4:7]] == ["90.0", "86.0", "-4.0 pts"]
+    assert [cell.text for cell in trend_page(chart, "").table.rows[0][5:8]] == ["90.0", "86.0", "-4.0 pts"]
     assert change_words(trends_of(points([50.0, 49.99999]))[0], in_points=True) == "+0.0 pts"
     assert change_words(trends_of(points([0.0, 2.0]))[0], in_points=True) == "+2.0 pts"
     assert change_words(trends_of(points([0.0]))[0], in_points=True) == "–"

@@ -382,6 +382,9 @@ def test_a_number_over_the_runs(capsys: pytest.CaptureFixture[str]) -> None:
         "n",
         "ttft_ms.p50,",
         "ms",
+        "bar,",
+        "from",
+        "0",
     ]
     assert [row.split()[0] for row in rows] == ids()[::-1]
     assert len(rows) == 3

@@ -6,11 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pytest_flperf.history.series import is_like
 from pytest_flperf.history.trends import newest_runs
 from pytest_flperf.report.figures import NOTHING, counted
 from pytest_flperf.report.html.axes import Axis, axis_of, tick_text
 from pytest_flperf.report.html.charts import colour_class, colour_of, drawing, label, label_text, line, row_name
-from pytest_flperf.report.trend_words import PERCENT, change_words, is_passed, least_range, model_words, value_words
+from pytest_flperf.report.trend_words import (
+    PERCENT,
+    UNLIKE,
+    UNLIKE_WORDS,
+    change_words,
+    is_passed,
+    least_range,
+    model_words,
+    value_words,
+)
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -21,7 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["LEGEND", "TrendChart", "trend_panels", "trend_svg"]
 
 LEGEND: Final = (
-    "Dashed: where it began. Empty circle: the case did not pass. Each scale is its own and does not begin at zero."
+    "Dashed: where it began. Empty circle: the case did not pass. Faint circle: not comparable with the newest. Each "
+    "scale is its own and does not begin at zero."
 )
 _MOST: Final = 100
 _WIDTH: Final = 360.0
@@ -136,14 +147,15 @@ def _panel(trend: Trend, word: str, runs: dict[str, int], x: float, y: float, *,
         parts.append(line(start, at, end, at, 'stroke="currentColor" stroke-opacity=".6" stroke-dasharray="4 3"'))
     step = (end - start) / max(len(runs) - 1, 1)
     places = [(start + step * runs[each.run], each) for each in trend.points]
-    return [*parts, *_curve(places, up), *_dates(places, bottom + 18)]
+    return [*parts, *_curve(places, up, trend.last), *_dates(places, bottom + 18)]
 
 
 def _said(trend: Trend, word: str, x: float, y: float, *, in_points: bool) -> list[str]:
     """Last value and change, with the word in its colour."""
     last = value_words(trend.last)
     change = change_words(trend, in_points=in_points)
-    said = f"{last}, {change} from {value_words(trend.start)}" if change != NOTHING else last
+    known = f"{change} from" if change != UNLIKE else "not comparable with"
+    said = f"{last}, {known} {value_words(trend.start)}" if change != NOTHING else last
     tone = _TONES.get(word, "")
     newest = trend.points[-1]
     more = ", ".join(filter(None, (word, "" if is_passed(newest) else newest.outcome)))
@@ -154,8 +166,11 @@ def _said(trend: Trend, word: str, x: float, y: float, *, in_points: bool) -> li
     return parts
 
 
-def _curve(places: Sequence[tuple[float, SeriesPoint]], up: Axis) -> list[str]:
-    """A line through the values, broken where one is missing; a circle is full where the case passed."""
+def _curve(places: Sequence[tuple[float, SeriesPoint]], up: Axis, newest: SeriesPoint) -> list[str]:
+    """A line through the values, broken where one is missing; a circle is full where the case passed.
+
+    What can't be compared with the newest stands apart: faint, and no line leads there.
+    """
     path, pen_down = "", False
     marks = []
     colour, classes = colour_of(0), colour_class(0)
@@ -165,13 +180,16 @@ def _curve(places: Sequence[tuple[float, SeriesPoint]], up: Axis) -> list[str]:
             if point.infinite:
                 marks.append(label(x, up.start + up.length - 4, "∞", "middle"))
             continue
-        y = up.at(point.value)
-        path += f"{'L' if pen_down else 'M'}{x:.5g} {y:.5g}"
-        pen_down = True
+        y, like = up.at(point.value), is_like(point, newest)
+        if like:
+            path += f"{'L' if pen_down else 'M'}{x:.5g} {y:.5g}"
+        pen_down = like
         fill = f'class="{classes} met" fill="{colour}"' if is_passed(point) else f'class="{classes}" fill="none"'
-        tip = label_text(f"{point.run}, {point.started_at[:_MINUTE]}: {value_words(point)}, {point.outcome}")
+        other = "" if like else f"; {UNLIKE_WORDS}"
+        tip = label_text(f"{point.run}, {point.started_at[:_MINUTE]}: {value_words(point)}, {point.outcome}{other}")
+        faint = "" if like else ' opacity=".4"'
         marks.append(
-            f'<circle cx="{x:.5g}" cy="{y:.5g}" r="3.5" {fill} stroke="{colour}" stroke-width="2">'
+            f'<circle cx="{x:.5g}" cy="{y:.5g}" r="3.5" {fill} stroke="{colour}" stroke-width="2"{faint}>'
             f"<title>{tip}</title></circle>"
         )
     line_of = f'<path class="{classes}" d="{path}" fill="none" stroke="{colour}" stroke-width="2"/>' if path else ""

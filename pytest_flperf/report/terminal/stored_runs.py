@@ -16,7 +16,7 @@ from pytest_flperf.report.verdict_words import status_word
 if TYPE_CHECKING:
     from pytest_flperf.history.store import StoredRun
 
-__all__ = ["age_of", "history_table"]
+__all__ = ["age_of", "history_table", "short_ids"]
 
 _HEAD: Final = ("run", "age", "suite", "verdict", "passed", "host", "branch", "commit")
 _LEFT: Final = (True, False, True, True, False, True, True, True)
@@ -42,7 +42,7 @@ def history_table(runs: Sequence[StoredRun], now: datetime, width: int) -> list[
     rows = [_row(run, now) for run in runs]
     lines = render(_HEAD, rows, _LEFT)
     if max(map(width_of, lines)) > width:
-        for row, short in zip(rows, _short_ids([run.id for run in runs]), strict=True):
+        for row, short in zip(rows, short_ids([run.id for run in runs]), strict=True):
             row[0] = printable(short)
         lines = render(_HEAD, rows, _LEFT)
     for name in _GIVE_WAY:
@@ -71,7 +71,7 @@ def _row(run: StoredRun, now: datetime) -> list[str]:
     ]
 
 
-def _short_ids(ids: Sequence[str]) -> list[str]:
+def short_ids(ids: Sequence[str]) -> list[str]:
     """The shortest unique beginning of each id."""
     short = []
     ordered = sorted(ids)

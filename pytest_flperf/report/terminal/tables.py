@@ -9,7 +9,19 @@ from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 from pytest_flperf._text import printable
 
-__all__ = ["WIDEST_NAME", "Colour", "Column", "Line", "cut", "cut_names", "fitted", "render", "width_of", "wrapped"]
+__all__ = [
+    "WIDEST_NAME",
+    "Colour",
+    "Column",
+    "Line",
+    "cut",
+    "cut_inside",
+    "cut_names",
+    "fitted",
+    "render",
+    "width_of",
+    "wrapped",
+]
 
 Row = TypeVar("Row")
 Colour: TypeAlias = Literal["", "red", "green", "yellow"]
@@ -42,6 +54,8 @@ class Column(Generic[Row]):
     goes: int = 0
     name: bool = False
     """Whether it holds a name, which is aligned left and may be shortened."""
+    left: bool = False
+    """Whether it is aligned left without being a name."""
 
 
 def fitted(rows: Sequence[Row], columns: Sequence[Column[Row]], width: int) -> list[str]:
@@ -75,9 +89,11 @@ def _rendered(rows: Sequence[Row], columns: Sequence[Column[Row]], longest: int)
     cells = []
     for column in columns:
         texts = [column.cell(row) for row in rows]
-        cells.append(cut_names([printable(text, 4 * longest) for text in texts], longest) if column.name else texts)
+        cells.append(cut_names([printable(text) for text in texts], longest) if column.name else texts)
     return render(
-        [column.heading for column in columns], list(zip(*cells, strict=True)), [column.name for column in columns]
+        [column.heading for column in columns],
+        list(zip(*cells, strict=True)),
+        [column.name or column.left for column in columns],
     )
 
 
@@ -106,15 +122,12 @@ def cut(text: str, longest: int) -> str:
 
 
 def cut_names(names: Sequence[str], longest: int) -> list[str]:
-    """Names in at most ``longest`` cells each.
-
-    They are cut at the end, or inside where different names would then read the same.
-    """
-    cuts = [cut(name, longest) for name in names]
-    return cuts if len(set(cuts)) == len(set(names)) else [_cut_inside(name, longest) for name in names]
+    """Names in at most ``longest`` cells each, see :func:`cut_inside`."""
+    return [cut_inside(name, longest) for name in names]
 
 
-def _cut_inside(name: str, longest: int) -> str:
+def cut_inside(name: str, longest: int) -> str:
+    """The name in at most ``longest`` cells, cut inside: its end tells builds and points of a matrix apart."""
     if width_of(name) <= longest:
         return name
     end = name

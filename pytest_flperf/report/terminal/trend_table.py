@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from pytest_flperf._text import printable
+from pytest_flperf.history.series import is_like
 from pytest_flperf.report.terminal.stored_runs import age_of
 from pytest_flperf.report.terminal.tables import Column, fitted
-from pytest_flperf.report.trend_words import change_words, is_passed, least_range, model_words, value_words
+from pytest_flperf.report.trend_words import UNLIKE, change_words, is_passed, least_range, model_words, value_words
 
 if TYPE_CHECKING:
     from pytest_flperf.history.series import SeriesPoint
@@ -21,6 +22,7 @@ __all__ = ["sparkline", "trend_table"]
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _INFINITE: Final = "∞"
 _MISSING: Final = "·"
+_UNLIKE: Final = "×"
 _SPARKS: Final = ((140, 40), (100, 24), (0, 14))
 """Longest sparkline by the width of the terminal."""
 
@@ -47,12 +49,13 @@ def trend_table(
         *_where_several(first, "suite", 9),
         *_where_several(first, "host", 10),
         Column("runs", lambda row: str(len(row[0].points)), 8),
+        *([Column(UNLIKE, lambda row: str(row[0].unlike or ""))] if any(trend.unlike for trend in trends) else []),
         Column("age", lambda row: age_of(row[0].last.started_at, now), 7),
         Column("from", lambda row: value_words(row[0].start), 4),
         Column("last", lambda row: value_words(row[0].last)),
         Column("change", lambda row: change_words(row[0], in_points=in_points), 3),
         *([Column("verdict", _verdict, name=True)] if any(map(_verdict, rows)) else []),
-        Column("trend", lambda row: sparkline(row[0].points, longest).ljust(longest), 2),
+        Column("trend", lambda row: sparkline(row[0].points, longest, row[0].last).ljust(longest), 2),
     ]
     return [line.rstrip() for line in fitted(rows, columns, width)]
 
@@ -70,15 +73,19 @@ def _verdict(row: tuple[Trend, str]) -> str:
     return ", ".join(filter(None, (word, "" if is_passed(newest) else printable(newest.outcome, 20))))
 
 
-def sparkline(points: Sequence[SeriesPoint], cells: int) -> str:
+def sparkline(points: Sequence[SeriesPoint], cells: int, newest: SeriesPoint | None = None) -> str:
     """Blocks from the lowest to the highest value, ``·`` where none was measured.
 
     Its scale is never narrower than :func:`least_range`.  Of more points than cells each cell has the median of its
-    share.
+    share.  A point that can't be compared with ``newest`` is ``×`` and takes no part.
     """
-    shares = [points[len(points) * cell // cells : len(points) * (cell + 1) // cells] for cell in range(cells)]
-    groups = shares if len(points) > cells else [[point] for point in points]
-    values = [[point.value for point in group if point.value is not None] for group in groups]
+    unlike = [newest is not None and not is_like(point, newest) for point in points]
+    marked = list(zip(points, unlike, strict=True))
+    shares = [marked[len(points) * cell // cells : len(points) * (cell + 1) // cells] for cell in range(cells)]
+    groups = shares if len(points) > cells else [[each] for each in marked]
+    values = [
+        [point.value for point, is_other in group if point.value is not None and not is_other] for group in groups
+    ]
     known = [statistics.median(group) for group in values if group]
     if not known:
         return "".join(map(_without_value, groups))
@@ -95,5 +102,7 @@ def _block(value: float, low: float, span: float) -> str:
     return _BLOCKS[min(int(share * len(_BLOCKS)), len(_BLOCKS) - 1)]
 
 
-def _without_value(group: Sequence[SeriesPoint]) -> str:
-    return _INFINITE if any(point.infinite for point in group) else _MISSING
+def _without_value(group: Sequence[tuple[SeriesPoint, bool]]) -> str:
+    if any(point.infinite and not is_other for point, is_other in group):
+        return _INFINITE
+    return _UNLIKE if any(is_other for _, is_other in group) else _MISSING
