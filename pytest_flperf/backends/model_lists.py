@@ -10,7 +10,7 @@ from pytest_flperf.backends.attached import text_of
 from pytest_flperf.backends.base import ListedModel
 from pytest_flperf.foundry_host.logs import clean
 
-__all__ = ["find_listed", "is_another", "listed_models", "some_names"]
+__all__ = ["find_listed", "is_another", "listed_models", "short_name", "some_names"]
 
 _WRAPPERS: Final = ("data", "models", "result", "results", "items", "value", "model_list", "list", "response", "body")
 """Keys under which a list was seen; the OpenAI API's own first."""
@@ -99,6 +99,14 @@ def find_listed(name: str, listed: Sequence[ListedModel]) -> tuple[ListedModel, 
         if found:
             return tuple(found.values())
     return ()
+
+
+def short_name(model_id: str) -> str:
+    """Name of a listed model without the folder and ending of its file; other ids as they are.
+
+    Among one model alone :func:`find_listed` finds it by this name.
+    """
+    return (_stem(model_id) or model_id) if _is_file(model_id) else model_id
 
 
 def _by_id(name: str, listed: Iterable[ListedModel]) -> Iterator[ListedModel]:

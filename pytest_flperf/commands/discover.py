@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["add_discover"]
 
-_NONE: Final = "no server answers at the usual addresses on this machine; 'flperf doctor' says what you could start"
+_NONE: Final = (
+    "no server answers at the usual addresses on this machine; name the port of yours with --port=N; 'flperf doctor' "
+    "says what you could start"
+)
 _SHOWN: Final = 20
 _LAST_PORT: Final = 65_535
 _LONGEST: Final = 4_000

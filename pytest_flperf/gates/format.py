@@ -12,6 +12,7 @@ from pytest_flperf.results.bounds import first_lines
 from pytest_flperf.results.comparison import Against, Comparison
 from pytest_flperf.results.metric_statistics import unit_of
 from pytest_flperf.results.metrics import METRICS
+from pytest_flperf.results.notes import labelled
 from pytest_flperf.results.records import CaseResult
 from pytest_flperf.results.serialize import Interval
 from pytest_flperf.stats.inference.findings import RANKS
@@ -185,7 +186,7 @@ def against_lines(against: Against) -> list[str]:
     if len(against.comparisons) > _LINES:
         lines.append(f"  … and {len(against.comparisons) - _LINES} more comparisons")
     lines += first_lines([f"  differs: {printable(line, _REASON)}" for line in against.differs], _NOTES, "differences")
-    return lines + first_lines([f"  note: {printable(note)}" for note in against.notes], _NOTES, "notes")
+    return lines + first_lines([f"  {printable(labelled(note))}" for note in against.notes], _NOTES, "notes")
 
 
 _COLUMNS: Final = 4

@@ -119,6 +119,7 @@ def with_other_side(result: Measured, other: OtherSide, terms: Mapping[str, Any]
 
 def _with_pairs(result: Measured, other: OtherSide, terms: PairTerms) -> Measured:
     theirs, standings = other.result, other.standings
+    notes = tuple(note for note in theirs.notes if note not in result.notes)  # the case has what holds for both
     against = Against(
         kind="pairs",
         label=terms.label,
@@ -128,7 +129,7 @@ def _with_pairs(result: Measured, other: OtherSide, terms: PairTerms) -> Measure
         requests=theirs.requests,
         error_rate=theirs.error_rate,
         metrics=theirs.metrics,
-        notes=(*theirs.notes, _SHARED_CACHE) if other.shared_cache else theirs.notes,
+        notes=(*notes, _SHARED_CACHE) if other.shared_cache else notes,
         pairs=len(standings.turns),
         sides=terms.sides(result.scenario, standings),
         comparisons=terms.compared(result, theirs, standings),

@@ -13,6 +13,7 @@ from pytest_flperf.gates.format import against_lines, failing, headline
 from pytest_flperf.gates.hints import hint
 from pytest_flperf.results.bounds import bounded_case, first_lines
 from pytest_flperf.results.metric_statistics import REQUESTS_NEEDED, unit_of
+from pytest_flperf.results.notes import labelled
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Failure, Measured
 
 __all__ = ["NOT_MEASURED", "case_outcome", "judge", "missed_by", "verdict_text"]
@@ -83,7 +84,7 @@ def verdict_text(case: CaseResult, trouble: str = "") -> str:
     if len(case.against) > _AGAINST:
         lines.append(f"  … and {len(case.against) - _AGAINST} more comparisons")
     lines += _request_lines(case)
-    lines += first_lines([f"  note: {printable(note)}" for note in case.notes], _NOTES, "notes")
+    lines += first_lines([f"  {printable(labelled(note))}" for note in case.notes], _NOTES, "notes")
     return "\n".join(lines)
 
 

@@ -86,6 +86,12 @@ def select_suites(
     config.stash[SUITE_REFS] = tuple(refs.values())
 
 
+def _may_deselect(config: pytest.Config) -> bool:
+    """Whether options or arguments may select some of the cases."""
+    options = ("keyword", "markexpr", "deselect", "lf")
+    return any(config.getoption(name, None) for name in options) or any("::" in each for each in config.args)
+
+
 def _suite_of_argument(argument: str, root: Path, here: Path, refs: dict[Path, str]) -> Path | None:
     """Suite file named by a positional argument, or None.
 
@@ -225,9 +231,10 @@ class Selection:
         """All cases of all suites."""
         return tuple(case for loaded in self.loaded.values() for case in loaded.cases)
 
-    def header(self) -> str:
+    def header(self, config: pytest.Config) -> str:
         """Header line: suites, number of cases, models and their location."""
-        line = header_line(tuple(self._refs.values()), len(self.cases), self.models, self._base_url)
+        refs = tuple(self._refs.values())
+        line = header_line(refs, len(self.cases), self.models, self._base_url, at_most=_may_deselect(config))
         return (
             line
             if self.judge is None

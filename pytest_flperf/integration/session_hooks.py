@@ -81,7 +81,7 @@ class _SessionHooks:
         selection = self._selection
         if selection is None:
             return []
-        lines = [selection.header(), *selection.notes(self._config), *selection.foreseen(self._config)]
+        lines = [selection.header(self._config), *selection.notes(self._config), *selection.foreseen(self._config)]
         return [harmless(line) for line in lines]
 
     @pytest.hookimpl(tryfirst=True)

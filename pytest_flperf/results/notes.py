@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["Note", "NoteCode", "warning"]
+__all__ = ["Note", "NoteCode", "labelled", "warning"]
 
 NoteCode: TypeAlias = Literal["", "parameters", "earlier_try", "not_compared"]
 _WARNING: Final = "warning: "
@@ -44,6 +44,11 @@ class Note:
             if rest.startswith(words):
                 return cls(rest[len(words) :], level, code)
         return cls(rest, level)
+
+
+def labelled(line: str) -> str:
+    """Line of a note with its level in front: ``note: …``, ``warning: …``."""
+    return line if line.startswith(_WARNING) else f"note: {line}"
 
 
 def warning(text: str, code: NoteCode = "") -> str:

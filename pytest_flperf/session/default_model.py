@@ -58,7 +58,7 @@ class DefaultModels:
 
     def _ask(self, options: RunOptions) -> None:
         from pytest_flperf.backends.base import BackendError
-        from pytest_flperf.backends.model_lists import some_names
+        from pytest_flperf.backends.model_lists import short_name, some_names
         from pytest_flperf.backends.resolver import PlacingError, secrets_of
         from pytest_flperf.results.redaction import Redactor
         from pytest_flperf.session.placing import placing_of
@@ -75,12 +75,16 @@ class DefaultModels:
         elif len(listed) == 1 and masked(listed[0]) != listed[0]:  # it would stand in the names of all tests
             self._problem = f"{_HOW}; the only one that the server lists has a key of this run in its name"
         elif len(listed) == 1:
-            self._found = listed
+            self._found = tuple(map(short_name, listed)) if self._finds_files(options) else listed
         elif listed:
             names = printable(masked(some_names(listed)), _LONGEST)
             self._problem = f"{_HOW}; the server lists {len(listed)}: {names}"
         else:
             self._problem = f"{_HOW}; the server lists none"
+
+    def _finds_files(self, options: RunOptions) -> bool:
+        """Whether the server's models are found by the name of their file, so that one model has one name."""
+        return options.backend in (None, "openai")
 
     def _listed(self, placing: Placing, options: RunOptions) -> tuple[str, ...] | None:
         """Model ids listed by a server that already runs.

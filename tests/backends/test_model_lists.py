@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_flperf.backends.base import ListedModel
-from pytest_flperf.backends.model_lists import find_listed, is_another, listed_models, some_names
+from pytest_flperf.backends.model_lists import find_listed, is_another, listed_models, short_name, some_names
 
 A, B = {"id": "a", "object": "model"}, {"id": "b", "object": "model"}
 SHAPES: dict[str, Any] = {
@@ -200,3 +200,25 @@ def test_two_names_of_one_model() -> None:
     listed = listed_models(answer) or ()
     assert not is_another("a", "b", listed)
     assert is_another("c", "b", listed)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "short"),
+    [
+        ("/opt/models/Tiny-135M.Q4_1.gguf", "Tiny-135M.Q4_1"),
+        (r"C:\models\tiny.gguf", "tiny"),
+        ("tiny-00001-of-00003.gguf", "tiny"),
+        ("org/model-7B", "org/model-7B"),
+        ("phi-4:latest", "phi-4:latest"),
+        ("/", "/"),
+    ],
+)
+def test_short_names(model_id: str, short: str) -> None:
+    """Of files without folder and ending; other ids as they are."""
+    assert short_name(model_id) == short
+
+
+@given(st.text(min_size=1, max_size=60) | st.from_regex(r"/[a-z./]{0,20}(\.gguf)?", fullmatch=True))
+def test_any_short_name_is_found(model_id: str) -> None:
+    """By its list of one model."""
+    assert [each.model_id for each in find_listed(short_name(model_id), models(model_id))] == [model_id]

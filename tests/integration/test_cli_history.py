@@ -60,7 +60,7 @@ def test_history(capsys: pytest.CaptureFixture[str]) -> None:
     assert head.split() == ["run", "age", "suite", "verdict", "passed", "host", "branch", "commit"]
     assert max(map(len, (head, rule, *rows))) <= 80
     assert [row.split()[3:5] for row in rows] == [["passed", "1/1"], ["failed", "1/2"], ["failed", "1/2"]]
-    assert [row.split()[2][:4] for row in rows] == ["othe", "tiny", "tiny"]
+    assert [row.split()[2] for row in rows] == ["other", "tiny", "tiny"]
     for row, run_id in zip(rows, ids(), strict=True):
         assert [each for each in ids() if each.startswith(row.split()[0])] == [run_id]
     assert len(_json("history", "--limit=2")) == 2
@@ -74,9 +74,9 @@ def test_narrow_history() -> None:
     """The longest names fit into 80 columns, ids stay such that only one run begins so, and ages are rounded."""
     now = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
-    def stored(run_id: str, age: timedelta) -> StoredRun:
+    def stored(run_id: str, age: timedelta, suites: tuple[str, ...] = ("flperf:" + "suite" * 20,)) -> StoredRun:
         return StoredRun(
-            run_id, (now - age).isoformat(), None, "interrupted", True, ("flperf:" + "suite" * 20,), 120, 100,
+            run_id, (now - age).isoformat(), None, "interrupted", True, suites, 120, 100,
             "0123456789abcdef", "a" * 40, "feature/" + "long" * 20, None, None, None, None,
         )  # fmt: skip
 
@@ -89,6 +89,9 @@ def test_narrow_history() -> None:
     wide = history_table([stored(*each) for each in zip(names, ages, strict=True)], now, 300)
     assert [line.split()[0] for line in wide[2:]] == names
     assert [age for age in ("now", "119 min", "400 d") if any(age in w for w in wide)] == ["now", "119 min", "400 d"]
+    suites = [(), ("sub/questions.yaml",), ("flperf:quick", "tiny.JSON")]
+    named = history_table([stored(names[0], ages[0], each) for each in suites], now, 300)
+    assert [line.split("  ")[2] for line in named[2:]] == ["tests", "questions", "quick, tiny"]
 
 
 def test_export(runs: list[Done], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

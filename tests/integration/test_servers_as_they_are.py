@@ -241,6 +241,33 @@ def test_a_key_in_the_name_of_the_only_model(tiny: Tiny, placeholder: str) -> No
     assert "lm-studio" not in message
 
 
+def test_the_only_model_is_a_file(tiny: Tiny) -> None:
+    """It has the name that a person gives it, so that history has one model; requests name it as it is listed."""
+    tiny.suite()
+    with Server() as server:
+        server.listed = listing("/opt/a folder/Tiny-135M.Q4_1.gguf")
+        at = ("--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1")
+        found = [tiny.run(*at), tiny.run(*at, "--flperf-model=Tiny-135M.Q4_1")]
+        assert {each.body["model"] for each in server.asked if each.body} == {"/opt/a folder/Tiny-135M.Q4_1.gguf"}
+    assert [done.ret for done in found] == [0, 0]
+    assert len({(done.case["nodeid"], done.case["model"]) for done in found}) == 1
+    assert found[0].case["model"] == "Tiny-135M.Q4_1"
+
+
+def test_a_note_on_both_sides_is_said_once(tiny: Tiny) -> None:
+    """By the case, and not again by what it was compared with."""
+    tiny.suite({"iterations": 2})
+    with Server() as server:
+        server.listed = listing("/opt/model.gguf")
+        done = tiny.run(
+            "--flperf-suite=tiny.json", f"--flperf-base-url={server.root}/v1", "--flperf-against=max_tokens=2", "-vv"
+        )
+    case = done.case
+    assert len(case["against"]) == 1
+    notes = [*case["notes"], *case["against"][0]["notes"]]
+    assert len([note for note in notes if "requests use that name" in note]) == 1
+
+
 def test_the_only_model_for_a_test(tiny: Tiny) -> None:
     """The server is asked once for all tests, and not for those that name one."""
     tiny.pytester.makepyfile(

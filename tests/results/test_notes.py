@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_flperf.results.notes import Note, NoteCode, warning
+from pytest_flperf.results.notes import Note, NoteCode, labelled, warning
 
 
 @given(st.text(), st.sampled_from(("note", "warning")), st.sampled_from(get_args(NoteCode)))
@@ -41,3 +41,8 @@ def test_a_warning() -> None:
     """Its line begins with the level, then its code."""
     assert warning("slow") == "warning: slow"
     assert warning("top_k", "parameters") == "warning: parameters: top_k"
+
+
+def test_one_label() -> None:
+    """A line for a person has the level once."""
+    assert [labelled(each) for each in ("loaded twice", warning("late"))] == ["note: loaded twice", "warning: late"]

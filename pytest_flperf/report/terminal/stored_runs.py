@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,9 @@ _SHORTEST_ID: Final = 16
 _GIVE_WAY: Final = ("suite", "branch")
 _NARROWEST: Final = 6
 _FINGERPRINT: Final = 6
+_OF_TESTS: Final = "tests"
+"""Stands for the suites of a run that has none: its cases are those of tests."""
+_ENDING: Final = re.compile(r"\.(?:yaml|yml|json|toml)\Z", re.IGNORECASE)
 _COMMIT: Final = 7
 
 
@@ -57,18 +61,23 @@ def history_table(runs: Sequence[StoredRun], now: datetime, width: int) -> list[
 
 
 def _row(run: StoredRun, now: datetime) -> list[str]:
-    suites = ", ".join(suite.removeprefix("flperf:") for suite in run.suites)
+    suites = ", ".join(map(_suite_name, run.suites)) or _OF_TESTS
     verdict = status_word(run.status) + (", partial" if run.partial and run.status != "interrupted" else "")
     return [
         printable(run.id),
         age_of(run.started_at, now),
-        printable(suites, 60) or "–",
+        printable(suites, 60),
         printable(verdict, 30),
         f"{run.cases_passed}/{run.cases}",
         run.fingerprint[:_FINGERPRINT] or "–",
         printable(run.git_branch or label_of(run.ci_job) or "–", 60),
         printable((run.git_commit or "–")[:_COMMIT]),
     ]
+
+
+def _suite_name(ref: str) -> str:
+    """A suite's name: its file's without folder and ending."""
+    return _ENDING.sub("", ref.removeprefix("flperf:").rpartition("/")[2])
 
 
 def short_ids(ids: Sequence[str]) -> list[str]:

@@ -34,7 +34,7 @@ from pytest_flperf.report.verdict_words import tone, verdict_of
 from pytest_flperf.results.absent import absent_lines
 from pytest_flperf.results.bounds import bounded_run
 from pytest_flperf.results.metric_statistics import unit_of
-from pytest_flperf.results.notes import Note, warning
+from pytest_flperf.results.notes import Note, labelled, warning
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, ClockQuality, Distribution, ResourceUse, Run
 from pytest_flperf.results.serving import Target
 
@@ -58,6 +58,7 @@ def summary_lines(
         failures: Why cases failed, where pytest's own output doesn't say it.
 
     """
+    absent = absent_lines(run.cases)
     run = bounded_run(run)
     lines: list[Line] = []
     if verbosity >= 0 and run.cases:
@@ -72,12 +73,12 @@ def summary_lines(
     if verbosity >= 1:
         for case in run.cases:
             lines += _details(case, percentiles=verbosity >= 2)
-        lines += [Line(printable(text, _LONGEST_LINE)) for text in absent_lines(run.cases)]
+        lines += [Line(printable(text, _LONGEST_LINE)) for text in absent]
     lines += [Line(printable(failure, _LONGEST_LINE), "red") for failure in failures]
     lines += [Line(f"flperf: {printable(fault, _LONGEST_LINE)}", "red") for fault in run.faults]
     for verdict in run.budgets:
         lines.append(Line(f"run: {_verdict(verdict)}", "" if verdict.met else "red"))
-    lines += [Line(f"flperf: {printable(problem)}", "yellow") for problem in problems]
+    lines += [Line(f"flperf: {printable(problem)}", "yellow") for problem in problems if problem not in absent]
     said = answer_sentence(run) if verbosity >= 0 else ""
     lines += [Line(text, bold=True) for text in wrapped(f"flperf: {said}", width)] if said else []
     return [*lines, _verdict_line(run)]
@@ -209,7 +210,7 @@ def _details(case: CaseResult, *, percentiles: bool) -> list[Line]:
     lines = [Line(""), Line(printable(case.nodeid, 200), _colour(case), bold=True), Line(f"  {_facts(case)}")]
     lines += [Line(f"  {_verdict(verdict)}") for verdict in case.budgets]
     lines += [Line(text) for against in case.against for text in against_lines(against)]
-    lines += [Line(f"  {'' if Note.of(note).level == 'warning' else 'note: '}{printable(note)}") for note in case.notes]
+    lines += [Line(f"  {printable(labelled(note))}") for note in case.notes]
     if percentiles:
         lines += [Line(f"  {_distribution(name, found)}") for name, found in case.metrics.items()]
         lines += [Line(f"  {_use(name, use)}") for name, use in case.resources.items()]
