@@ -17,6 +17,7 @@ from pytest_flperf.integration.collection import SELECTION
 from pytest_flperf.integration.config import options_of
 from pytest_flperf.integration.item_state import case_of
 from pytest_flperf.options import ONLY_COLLECTS
+from pytest_flperf.report.figures import counted
 from pytest_flperf.report.terminal.listings import NO_CATALOG, fitted_table, models_table, say, suites_table
 from pytest_flperf.results.redaction import Redactor
 from pytest_flperf.session.errors import OptionsError
@@ -170,7 +171,8 @@ def _say_plan(collected: _Collected, options: RunOptions) -> None:
     requests = sum((expected_requests(each) or 0) + each.settings.warmup_requests for each in scenarios)
     more = " and what the time has room for" if any(expected_requests(each) is None for each in scenarios) else ""
     more += " and the further turns of conversations" if any(each.plays_tools for each in scenarios) else ""
-    say(f"{len(rows)} cases, {requests} requests{more}, about {_duration(total)}, loads and downloads not counted")
+    what = f"{counted(len(rows), 'case')}, {counted(requests, 'request')}{more}"
+    say(f"{what}, about {_duration(total)}, loads and downloads not counted")
     in_turns = [case for case in cases if options.against is not None or case.scenario.against]
     if in_turns:
         from pytest_flperf.session.paired import requests_words

@@ -155,3 +155,12 @@ def test_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["discover", "there"])
     assert ending.value.code == pytest.ExitCode.USAGE_ERROR
     assert "there" in capsys.readouterr().err
+
+
+def test_no_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Says what to do: name a port, or start one."""
+    monkeypatch.setattr("pytest_flperf.backends.local_servers.find_servers", lambda *_: ())
+    assert cli.main(["discover"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "name the port of yours with --port=N" in said
+    assert "'flperf doctor'" in said

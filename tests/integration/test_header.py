@@ -40,3 +40,10 @@ def test_cases_that_may_be_deselected(tiny: Tiny, more: tuple[str, ...], said: s
             *more,
         ).text
     )
+
+
+def test_one_of_each(tiny: Tiny) -> None:
+    """A dry run counts a case and a request as a person does."""
+    tiny.suite()
+    at = ("--flperf-suite=tiny.json", "--flperf-base-url=http://127.0.0.1:9/v1", "--flperf-model=reference")
+    assert "1 case, 1 request, about " in tiny.run(*at, "--flperf-dry-run").text

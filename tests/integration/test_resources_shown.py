@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 from tiny_runs import Tiny
 
+from pytest_flperf import cli
 from pytest_flperf.reference_server import ReferenceConfig, ReferenceServer, Schedule
 from pytest_flperf.results.records import load_schema
 
@@ -112,13 +113,17 @@ def test_the_table(
 
 
 @pytest.mark.usefixtures("no_driver")
-def test_verbosity(tiny: Tiny, apart: tuple[str, str]) -> None:
+def test_verbosity(tiny: Tiny, apart: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     """-v says what was not measured, in a line; -vv has mean, min and max of each."""
     tiny.suite()
     verbose, very = (tiny.run("--flperf-suite=tiny.json", *apart, option).lines for option in ("-v", "-vv"))
     for lines in (verbose, very):
         assert len([line for line in lines if line.startswith("not measured: gpu_util_pct, ")]) == 1
     assert not any(line.startswith("  server_rss_mb") for line in verbose)
+    for option in ("-v", "-vv"):
+        capsys.readouterr()
+        assert cli.main(["show", "latest", option]) == 0
+        assert capsys.readouterr().out.count("not measured: gpu_util_pct, ") == 1
     (line,) = [line for line in very if line.startswith("  server_rss_mb")]
     assert " mean " in line
     assert " max " in line

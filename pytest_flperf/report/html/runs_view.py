@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pytest_flperf.report.figures import NOTHING
+from pytest_flperf.report.figures import NOTHING, counted
 from pytest_flperf.report.html.content import Cell, Table
 from pytest_flperf.report.html.run_view import COMPARED
 from pytest_flperf.report.rerun import command_line
@@ -43,7 +43,7 @@ def runs_page(runs: Sequence[Run]) -> RunsPage:
     shared = sum(all(key in cases for cases in by_run) for key in keys)
     return RunsPage(
         title=f"{len(runs)} runs side by side",
-        sentence=f"{len(keys)} cases, {shared} of them in every run. The numbers stand side by side; "
+        sentence=f"{counted(len(keys), 'case')}, {shared} of them in every run. The numbers stand side by side; "
         "nothing here says whether a difference is more than chance.",
         runs=_runs(runs, [f"{letter}: {run.id}" for letter, run in zip(letters, runs, strict=True)]),
         tables=tuple(tables),
