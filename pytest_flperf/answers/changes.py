@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from pytest_flperf.gates.format import change, goes_without_saying, interval, name
+from pytest_flperf.gates.format import beyond_for_the_better, change, goes_without_saying, interval, name
 from pytest_flperf.results.answer import Changes
 from pytest_flperf.results.comparison import Comparison
 from pytest_flperf.results.records import CaseResult
@@ -32,6 +32,8 @@ def _counted(label: str, compared: list[tuple[CaseResult, Comparison]]) -> Chang
     counts = Counter(each.verdict for _, each in compared)
     regressed = [pair for pair in compared if pair[1].verdict == "regressed"]
     worst = max(regressed, key=lambda pair: abs(pair[1].change_pct or 0.0), default=None)
+    leads = [pair for pair in compared if pair[1].verdict == "unchanged" and beyond_for_the_better(pair[1])]
+    ahead = max(leads, key=lambda pair: abs(pair[1].change_pct or 0.0), default=None)
     return Changes(
         label,
         regressed=counts["regressed"],
@@ -39,6 +41,7 @@ def _counted(label: str, compared: list[tuple[CaseResult, Comparison]]) -> Chang
         unchanged=counts["unchanged"],
         undecided=counts["undecided"],
         worst="" if worst is None else _words(*worst),
+        ahead="" if ahead is None else _words(*ahead),
         told=_told(compared),
     )
 

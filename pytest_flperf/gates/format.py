@@ -20,6 +20,7 @@ from pytest_flperf.stats.inference.findings import RANKS
 __all__ = [
     "against_lines",
     "arrow",
+    "beyond_for_the_better",
     "change",
     "comparisons_of",
     "counted_words",
@@ -109,13 +110,29 @@ def interval(comparison: Comparison) -> str:
 def arrow(comparison: Comparison) -> str:
     """Direction of the number: ``▲``, ``▼``, ``=`` or ``?``.
 
-    ``▲`` or ``▼`` where that is decided, ``=`` where nothing changed, else ``?``.
+    ``▲`` or ``▼`` where that is decided, or where the interval shows an improvement beyond the limit; ``=`` where
+    nothing changed, else ``?``.
     """
     if comparison.verdict == "undecided":
         return "?"
-    if comparison.verdict == "unchanged":
+    if comparison.verdict == "unchanged" and not beyond_for_the_better(comparison):
         return "="
     return "▲" if (comparison.verdict == "regressed") is not falls(comparison) else "▼"
+
+
+def beyond_for_the_better(comparison: Comparison) -> bool:
+    """Whether the whole interval is better by more than the limit.
+
+    The word can be ``unchanged`` all the same: the run's error rate asks for more than one interval does.
+    """
+    bounds, before = comparison.change_ci95_pct, comparison.baseline
+    if bounds is None or not interval(comparison):
+        return False
+    least = -bounds[1] if not falls(comparison) else bounds[0]
+    floor = comparison.threshold_floor or 0.0
+    if in_points(comparison):
+        return least > 100 * floor and not comparison.threshold_pct
+    return least > abs(comparison.threshold_pct or 0.0) and (not floor or least * abs(before or 0.0) > 100 * floor)
 
 
 def falls(comparison: Comparison) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
-from pytest_flperf.gates.verdict import NOT_MEASURED
+from pytest_flperf.gates.verdict import NOT_MEASURED, without_name
 from pytest_flperf.results.notes import Note
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, PlannedCase, RunStatus
 from pytest_flperf.results.reported import Attempt, Phase, ReportedTest
@@ -223,8 +223,10 @@ def _noted(case: CaseResult, note: str) -> CaseResult:
 
 
 def _is_reason(case: CaseResult, at_fault: Phase) -> bool:
-    headline = _headline(case)[:100]
-    return bool(headline) and at_fault.name in ("setup", "call") and headline in at_fault.reason
+    if not case.message or at_fault.name not in ("setup", "call"):
+        return False
+    alone = without_name(case).partition("\n")[0]  # as an item whose id names the case says it
+    return _headline(case)[:100] in at_fault.reason or at_fault.reason.removeprefix("Failed: ").startswith(alone[:100])
 
 
 def _failure(phase: Phase) -> str:

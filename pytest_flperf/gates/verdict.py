@@ -16,7 +16,7 @@ from pytest_flperf.results.metric_statistics import REQUESTS_NEEDED, unit_of
 from pytest_flperf.results.notes import labelled
 from pytest_flperf.results.records import BudgetVerdict, CaseResult, Failure, Measured
 
-__all__ = ["NOT_MEASURED", "case_outcome", "judge", "missed_by", "verdict_text"]
+__all__ = ["NOT_MEASURED", "case_outcome", "judge", "missed_by", "verdict_text", "without_name"]
 
 NOT_MEASURED: Final = "not measured: "
 """Prefix of the message of a case that was not begun."""
@@ -88,8 +88,17 @@ def verdict_text(case: CaseResult, trouble: str = "") -> str:
     return "\n".join(lines)
 
 
+def without_name(case: CaseResult) -> str:
+    """Message of a case without its name, for where that stands already."""
+    return case.message.removeprefix(f"{_name(case)}: ")
+
+
+def _name(case: Measured) -> str:
+    return f"{printable(case.scenario, _NAME)} on {printable(case.model, _NAME)}"
+
+
 def _headline(case: CaseResult, trouble: str) -> str:
-    what = f"{printable(case.scenario, _NAME)} on {printable(case.model, _NAME)}"
+    what = _name(case)
     if not case.requests.total:
         return f"{what}: not one request was measured" + (f": {printable(trouble, _TROUBLE)}" if trouble else "")
     if not case.requests.ok:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from pytest_flperf._text import harmless_lines
+from pytest_flperf.gates.verdict import without_name
 from pytest_flperf.options import ITEM_RESULTS, MEASURES, TOLD_PROPERTIES
 from pytest_flperf.report.junit import properties
 from pytest_flperf.results.records import CaseResult
@@ -50,9 +51,12 @@ def add_item_result(item: pytest.Item, result: CaseResult) -> None:
     told.extend(found)
 
 
-def raise_unless_passed(result: CaseResult) -> None:
-    """Fail or skip the test whose case did not pass."""
+def raise_unless_passed(result: CaseResult, *, names_case: bool = False) -> None:
+    """Fail or skip the test whose case did not pass.
+
+    Where the test's own id names the case, its failure begins with the reason: pytest's short summary cuts the rest.
+    """
     if result.outcome == "skipped":
         pytest.skip(harmless_lines(result.message))
     if result.outcome != "passed":
-        pytest.fail(harmless_lines(result.message), pytrace=False)
+        pytest.fail(harmless_lines(without_name(result) if names_case else result.message), pytrace=False)

@@ -148,7 +148,7 @@ def ready_case(request: pytest.FixtureRequest) -> Callable[[], None]:
         add_item_result(request.node, result)
         if is_asked(request.config):
             tell(request, prepared.recording.values.e2e_s(), result)
-        raise_unless_passed(result)
+        raise_unless_passed(result, names_case=True)
 
     return measure
 

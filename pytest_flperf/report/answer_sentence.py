@@ -117,7 +117,8 @@ def _change(each: Changes) -> str:
     if not others:
         return f"nothing compared with {label}"
     claim = "against" if each.undecided else "nothing regressed against"  # what is undecided may have regressed
-    return f"{claim} {label}: {', '.join(others)}"
+    ahead = f" (better by its 95 % interval: {printable(each.ahead, _TEXT)})" if each.ahead else ""
+    return f"{claim} {label}: {', '.join(others)}{ahead}"
 
 
 def _winners(rankings: Sequence[Ranking], names: Mapping[str, str], with_quality: Sequence[Ranking]) -> list[str]:

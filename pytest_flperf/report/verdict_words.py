@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 
 from pytest_flperf.report.figures import counted
-from pytest_flperf.results.comparison import DEFAULT_SCOPE
+from pytest_flperf.results.comparison import DEFAULT_SCOPE, IMPLIED_SCOPE
 from pytest_flperf.results.records import CaseResult, Run, RunStatus
 
 __all__ = ["heading", "not_made", "outcome_words", "sentence", "status_word", "tone", "verdict_of"]
 
 _OUTCOMES: Final = ("passed", "failed", "error", "xfailed", "xpassed", "skipped")
 _DEFAULT: Final = "default"
+_UNWRITTEN: Final = (DEFAULT_SCOPE, IMPLIED_SCOPE)
 _Tone: TypeAlias = Literal["good", "doubt", "bad"]
 
 
@@ -47,7 +48,26 @@ def verdict_of(run: Run) -> str:
         verdict += " (ONLY EXPECTED FAILURES)"
     if run.partial and run.status != "interrupted":
         verdict = f"PARTIAL, {verdict}" + (" as far as measured" if run.status == "passed" else "")
-    return f"flperf: {verdict}: {outcome_words(run)}"
+    return f"flperf: {verdict}: {', '.join([outcome_words(run), *_budgets_met(run), *_undecided(run)])}"
+
+
+def _budgets_met(run: Run) -> list[str]:
+    """Number of budgets that somebody wrote and a passed run met."""
+    judged = [verdict for case in run.cases if _met_all(case) for verdict in case.budgets]
+    met = sum(verdict.met and verdict.scope != _DEFAULT for verdict in (*judged, *run.budgets))
+    return [f"{counted(met, 'budget')} met"] if met and run.status == "passed" else []
+
+
+def _undecided(run: Run) -> list[str]:
+    """Number of gate comparisons that were made and could not be decided."""
+    found = sum(
+        each.verdict == "undecided" and each.scope not in _UNWRITTEN
+        for case in run.cases
+        for against in case.against
+        if not against.missing
+        for each in against.comparisons
+    )
+    return [f"{counted(found, 'comparison')} undecided"] if found else []
 
 
 def tone(run: Run) -> _Tone:

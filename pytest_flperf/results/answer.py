@@ -110,6 +110,9 @@ class Changes(Record):
     undecided: int = 0
     worst: str = ""
     """The worst regression: what, where, by how much."""
+    ahead: str = ""
+    """The greatest improvement that its 95 % interval shows beyond the limit and that is called ``unchanged``, since
+    the run's error rate asks for more: what, where, by how much."""
     told: tuple[str, ...] = ()
     """Each comparison of the only case with its interval, where one of them is of quality; else empty."""
 

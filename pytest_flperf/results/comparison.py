@@ -48,7 +48,8 @@ class Comparison(Record):
     fails: bool = False
     """Whether it fails the case: a gate has the rule, and it regressed, or is undecided where that fails."""
     reason: str = ""
-    """Why it is undecided, or why it regressed: it rose from 0, or whatever the latencies say."""
+    """Why it is undecided; why it is unchanged though the interval shows an improvement; or why it regressed: it rose
+    from 0, or whatever the latencies say."""
     baseline: float | None = None
     """In the metric's own unit."""
     candidate: float | None = None

@@ -44,6 +44,7 @@ def heard(*phases: Phase, cases: tuple[CaseResult, ...] = (), of_suite: bool = T
         ((Phase("setup", "xfailed", "[NOTRUN] x"), TIDIED), (), "xfailed", "not measured: expected to fail"),
         ((SET_UP, CALLED, BROKEN), (PASSED,), "error", "teardown failed: OSError: tidy"),
         ((SET_UP, Phase("call", "failed", "a on m: missed ttft"), BROKEN), (MISSED,), "failed", "a on m: missed"),
+        ((SET_UP, Phase("call", "failed", "Failed: missed ttft_ms.p50 <= 1 (9 ms)")), (MISSED,), "failed", "a on m"),
         ((SET_UP, Phase("call", "failed", "AssertionError: x"), TIDIED), (PASSED,), "failed", "AssertionError: x"),
         ((SET_UP, Phase("call", "failed", "AssertionError: x"), TIDIED), (), "failed", "not measured: Assertion"),
         ((SET_UP, Phase("call", "xfailed", "slow"), TIDIED), (MISSED,), "xfailed", "expected to fail (slow): a on m"),

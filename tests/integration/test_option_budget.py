@@ -18,6 +18,7 @@ def test_met(tiny: Tiny) -> None:
     assert budgets["ttft_ms.max <= 60000"]["n"] == 2
     assert budgets["ttft_ms.max <= 60000"]["limit"] == 60_000
     assert "budget ttft_ms.max <= 60000: met" in done.text
+    assert "flperf: PASSED: 1 passed, 2 budgets met" in done.lines
 
 
 def test_missed(tiny: Tiny) -> None:
@@ -26,7 +27,7 @@ def test_missed(tiny: Tiny) -> None:
     done = tiny.measure("--flperf-budget=ttft_ms.max <= 0.001", "--flperf-budget=tps.p50 >= 0.001", "--junitxml=j.xml")
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert done.case["outcome"] == "failed"
-    assert "FAILED tiny.json::one[reference]" in done.text
+    assert "FAILED tiny.json::one[reference] - Failed: missed ttft_ms.max" in done.text
     junit = (tiny.folder / "j.xml").read_text()
     for text in (done.text, done.case["message"], junit):
         assert "ttft_ms.max" in text

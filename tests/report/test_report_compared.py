@@ -145,6 +145,35 @@ def missing_run() -> Run:
     return run(*(compared(name, against=(side,)) for name, side in sides.items()))
 
 
+def test_the_last_line_names_what_a_gate_left_open() -> None:
+    """Not what nobody asked a gate about."""
+    open_gate, of_nobody = replace(UNDECIDED, scope="--flperf-fail-on"), replace(UNDECIDED, scope="default")
+    found = run(compared("a", open_gate, of_nobody, replace(ERRORS, verdict="undecided", fails=False)))
+    assert summary_lines(found, 140, -1)[-1].text == "flperf: PASSED: 1 passed, 1 budget met, 1 comparison undecided"
+    found = run(compared("a", UNCHANGED, of_nobody))
+    assert summary_lines(found, 140, -1)[-1].text == "flperf: PASSED: 1 passed, 1 budget met"
+
+
+def test_an_improvement_that_is_not_called_one() -> None:
+    """Reason, arrow and the answer's side, on every page; an unchanged number without a lead has none of them."""
+    why = "a fall of more than 10 % is likely (p 0.002), but the run's error rate of 1 % requires p 0.0001"
+    lead = comparison(
+        verdict="unchanged", fails=False, reason=why, baseline=1103.0, candidate=288.0, change_pct=-73.6,
+        change_ci95_pct=(-88.5, -13.8),
+    )  # fmt: skip
+    found = run(compared("a", lead, NO_ERRORS))
+    lines, text, html = shown(found), markdown(found), Pages().run(found, {})
+    assert any("▼ -73.6 %" in line and line.endswith("unchanged") for line in lines)
+    assert any(line.startswith(f"a on flperf-nano: unchanged: ttft_ms.p50: {why[:40]}") for line in lines)
+    said = "1 unchanged (better by its 95 % interval: ttft_ms.p50 -73.6 % [-88.5, -13.8] in a on flperf-nano)"
+    assert said in answer_sentence(found)
+    for page in (html, re.sub(r"&#\d+;(<!-- -->)?", "", text)):
+        assert "a fall of more than 10 % is likely" in page
+        assert "-73.6 % [-88.5, -13.8]" in page or "-73.6 % -88.5, -13.8" in page
+        assert "= -73.6" not in page
+    assert "better by" not in answer_sentence(run(compared("a", UNCHANGED)))
+
+
 def test_which_run_each_was_compared_with() -> None:
     """On every page; what was not compared is counted, and no sentence says that all is well without it."""
     found = missing_run()
@@ -155,7 +184,7 @@ def test_which_run_each_was_compared_with() -> None:
         assert f"<caption>Compared with last ({run_id})</caption>" in html
     assert "c on flperf-nano: nothing to compare with: no earlier run measured it (2 comparisons)" in lines
     last_line = summary_lines(found, 140, -1)[-1].text
-    assert last_line == "flperf: PASSED: 3 passed, 2 comparisons not made"
+    assert last_line == "flperf: PASSED: 3 passed, 2 comparisons not made, 3 budgets met"
     for page in (text, html):
         assert "Every budget was met: 3 passed, 2 comparisons not made, 1 model." in page
     assert dict(properties(found.cases[2]))["against.missing"] == "first"

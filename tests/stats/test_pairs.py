@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,6 +63,23 @@ def test_each_word(ratio: float, threshold: Threshold, word: str) -> None:
     assert finding.interval is not None
     assert finding.interval[0] < finding.change < finding.interval[1]
     assert (finding.pairs, finding.n_baseline, finding.n_candidate) == (60, 60, 60)
+
+
+def test_a_likely_improvement_has_its_reason() -> None:
+    """Where the error rate forbids ``improved``, ``unchanged`` says so; a lead or a run that allows it needs none."""
+    at = {"look": 1, "looks": 5}
+    found = judge_pairs(make_pairs(12, 0.3), "p50", TEN, ErrorRates(comparisons=18), **at)
+    assert found.word == "unchanged"
+    assert found.interval is not None
+    assert found.interval[1] < -TEN.share
+    assert found.reason.startswith("a fall of more than 10 % is likely (p ")
+    assert "the run's error rate of 1 %, shared by 18 comparisons and looks, requires p " in found.reason
+    assert "the sides exchanged" in found.reason
+    mirror = judge_pairs(mirrored(make_pairs(12, 0.3)), "p50", replace(TEN, higher_is_worse=False),
+                         ErrorRates(comparisons=18), **at)  # fmt: skip
+    assert mirror.reason.startswith("a rise of more than 10 % is likely")
+    alone = judge_pairs(make_pairs(12, 0.3), "p50", TEN, ErrorRates(), **ONCE)
+    assert (alone.word, alone.reason) == ("improved", "")
 
 
 @pytest.mark.parametrize("statistic", ["p50", "mean", "p90", "p95", "p5", "min", "max", "stdev"])

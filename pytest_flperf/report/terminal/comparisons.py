@@ -10,6 +10,7 @@ from typing import Final
 from pytest_flperf._text import printable
 from pytest_flperf.gates.format import (
     arrow,
+    beyond_for_the_better,
     change,
     counted_words,
     goes_without_saying,
@@ -101,7 +102,7 @@ def compared_lines(cases: Sequence[CaseResult], width: int, verbosity: int) -> l
 
 
 def _changed(comparison: Comparison) -> bool:
-    return comparison.verdict != "unchanged"
+    return comparison.verdict != "unchanged" or beyond_for_the_better(comparison)
 
 
 def tone(comparison: Comparison) -> Colour:
@@ -188,7 +189,7 @@ def notes_of(cases: Sequence[CaseResult]) -> list[str]:
 def reasons_of(rows: Iterable[Compared]) -> list[str]:
     """Reasons for verdicts, each once and with its place.
 
-    They say why a comparison is undecided, or regressed whatever the latencies say.
+    They say why a comparison is undecided, not called improved, or regressed whatever the latencies say.
     """
     places: dict[str, dict[str, None]] = {}
     found: Counter[str] = Counter()

@@ -17,7 +17,17 @@ from typing import Final
 import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit
 
-from pytest_flperf.stats.inference.decision import Evidence, Tails, decide, of_change, of_floor, shared_rate, way_of
+from pytest_flperf.stats.inference.decision import (
+    Evidence,
+    Tails,
+    better_way,
+    decide,
+    not_improved,
+    of_change,
+    of_floor,
+    shared_rate,
+    way_of,
+)
 from pytest_flperf.stats.inference.findings import BLOCKS, MEAN_REQUESTS, SUMMARIES, ErrorRates, Finding, Threshold
 from pytest_flperf.stats.inference.permutation import Floats
 from pytest_flperf.stats.inference.run_variance import UNKNOWN_MACHINE, BetweenRuns, between_runs
@@ -223,7 +233,7 @@ def _judge(
     if word == "regressed" and not baseline.value:
         return replace(judged, reason=f"it rose from 0 to {candidate.value:.4g}")
     if word != "undecided":
-        return judged
+        return replace(judged, reason=not_improved(word, better_way(threshold), evidence.better, rates, 1.0, _ADVICE))
     shared = shared_rate(way_of(threshold), evidence.worse, rates, 1.0, _ADVICE)
     return replace(judged, reason=shared or _why(baseline, candidate, noise) + (f"; {_few(counts)}" if few else ""))
 

@@ -10,8 +10,11 @@ from pytest_flperf.stats.inference.findings import ErrorRates, Threshold, Word
 __all__ = [
     "Evidence",
     "Tails",
+    "better_points",
+    "better_way",
     "beyond",
     "decide",
+    "not_improved",
     "of_change",
     "of_floor",
     "points_of",
@@ -121,7 +124,16 @@ def beyond(baseline: float, candidate: float, threshold: Threshold) -> tuple[boo
 
 def way_of(threshold: Threshold) -> str:
     """Rule in words: ``a rise of more than 10 %``."""
-    way = "rise" if threshold.higher_is_worse else "fall"
+    return _change_words(threshold, rises=threshold.higher_is_worse)
+
+
+def better_way(threshold: Threshold) -> str:
+    """The change that ``improved`` names: ``a fall of more than 10 %``."""
+    return _change_words(threshold, rises=not threshold.higher_is_worse)
+
+
+def _change_words(threshold: Threshold, *, rises: bool) -> str:
+    way = "rise" if rises else "fall"
     if threshold.share:
         return f"a {way} of more than {100 * threshold.share:.3g} %"
     return f"a {way} beyond the limit" if threshold.floor else f"any {way}"
@@ -132,7 +144,19 @@ def points_of(threshold: Threshold) -> str:
 
     For a share or a score.
     """
-    way = "rise" if threshold.higher_is_worse else "fall"
+    return _point_words(threshold, rises=threshold.higher_is_worse)
+
+
+def better_points(threshold: Threshold) -> str:
+    """The change in points that ``improved`` names.
+
+    For a share or a score.
+    """
+    return _point_words(threshold, rises=not threshold.higher_is_worse)
+
+
+def _point_words(threshold: Threshold, *, rises: bool) -> str:
+    way = "rise" if rises else "fall"
     points = f"{100 * threshold.floor:.3g}"
     return f"a {way} of more than {points} point{'s' * (points != '1')}" if threshold.floor else f"any {way}"
 
@@ -152,6 +176,27 @@ def shared_rate(change: str, p_value: float, rates: ErrorRates, spent: float, ad
     """
     if not rates.alarm_level(spent) < p_value <= _LIKELY:
         return ""
+    return _likely(change, p_value, rates, spent, advice)
+
+
+def not_improved(word: Word, change: str, p_value: float, rates: ErrorRates, spent: float, advice: str) -> str:
+    """Why a change for the better that the interval shows is only ``unchanged``; else empty.
+
+    Args:
+        word: What was decided.
+        change: What ``improved`` would say, in words.
+        p_value: Of the test for the better.
+        rates: How often a run may be wrong.
+        spent: The part of these rates that this look may spend; the interval spends no more.
+        advice: What would decide it.
+
+    """
+    if word != "unchanged" or not rates.alarm_level(spent) < p_value <= _LIKELY * spent:
+        return ""
+    return _likely(change, p_value, rates, spent, advice)
+
+
+def _likely(change: str, p_value: float, rates: ErrorRates, spent: float, advice: str) -> str:
     comparisons = f"{rates.comparisons} comparisons" if rates.comparisons > 1 else ""
     shared = " and ".join(filter(None, (comparisons, "looks" if spent < 1 else "")))
     rate = f"the run's error rate of {100 * rates.false_alarm:.3g} %" + (f", shared by {shared}," if shared else "")

@@ -118,4 +118,4 @@ class Finding:
     method: str
     """One of the names above: :data:`RANKS`, :data:`SWAPS`, :data:`MATCHED` …"""
     reason: str = ""
-    """Why undecided, or why it failed closed, or that it rose from 0."""
+    """Why undecided, why not improved, why it failed closed, or that it rose from 0."""

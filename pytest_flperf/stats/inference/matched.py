@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from pytest_flperf.stats.inference.decision import (
     Evidence,
     Tails,
+    better_points,
     decide,
+    not_improved,
     of_change,
     of_floor,
     points_of,
@@ -236,7 +238,16 @@ def _judged(count: int, evidence: Sequence[MatchedRequest], decision: _Decision,
     method: _Method = _Share(evidence) if binary else _Graded(evidence, decision.rates.alarm_level(decision.spent), law)
     found = _evidence(method, law(0.0), decision.threshold)
     word = decide(found, decision.rates, decision.spent)
-    return finding(word, _why(evidence, count, method, found, decision) if word == "undecided" else "", method, found)
+    if word == "undecided":
+        return finding(word, _why(evidence, count, method, found, decision), method, found)
+    better, advice = better_points(decision.threshold), _advice(method, len(evidence), count)
+    why = not_improved(word, better, found.better, decision.rates, decision.spent, advice)
+    return finding(word, why, method, found)
+
+
+def _advice(method: _Method, evidence: int, requests: int) -> str:
+    by_prompt = method.counted[1] == "prompts" or evidence < requests
+    return f"fewer rules or more {'prompts' if by_prompt else 'requests'}"
 
 
 def _evidence(method: _Method, any_change: Tails, threshold: Threshold) -> Evidence:
@@ -329,7 +340,7 @@ def _why(
     fewest, (there, what) = fewest_to_exclude(points, decision.rates.false_pass * decision.spent), method.counted
     what = "prompts" if by_prompt else what
     said = side_of_interval(method.interval(decision.level), decision.threshold)
-    advice = f"fewer rules or more {'prompts' if what == 'prompts' else 'requests'}"
+    advice = _advice(method, len(evidence), requests)
     if shared := shared_rate(limit, found.worse, decision.rates, decision.spent, advice):
         told.append(shared)
     elif said == "shows":

@@ -15,7 +15,17 @@ import numpy as np
 
 from pytest_flperf.results.metric_statistics import REQUESTS_NEEDED
 from pytest_flperf.stats.inference.confidence import centre_of, interval_of
-from pytest_flperf.stats.inference.decision import Evidence, beyond, decide, of_change, of_floor, shared_rate, way_of
+from pytest_flperf.stats.inference.decision import (
+    Evidence,
+    better_way,
+    beyond,
+    decide,
+    not_improved,
+    of_change,
+    of_floor,
+    shared_rate,
+    way_of,
+)
 from pytest_flperf.stats.inference.findings import MEAN_REQUESTS, ErrorRates, Finding, Threshold, Word
 from pytest_flperf.stats.inference.schedule import draw_orders, looks, spent_at
 from pytest_flperf.stats.inference.sides import Pair, Sides
@@ -25,6 +35,8 @@ __all__ = ["Pair", "draw_orders", "judge_pairs", "looks"]
 _LEAST_PAIRS: Final = 6
 _CONFIDENCE_LEFT: Final = 0.05
 _ADVICE: Final = "fewer rules or more requests"
+_EXCHANGE: Final = "fewer rules, or the same with the sides exchanged,"
+"""Advice on an improvement: no case goes on for one, but it does for what may be a regression."""
 
 
 def judge_pairs(
@@ -73,6 +85,8 @@ def _judged(sides: Sides, threshold: Threshold, rates: ErrorRates, look: int, lo
         reason = shared_rate(way_of(threshold), evidence.worse, rates, spent, _ADVICE) or _open(
             threshold, may_pass, excluded=excluded, last=last
         )
+    if not reason:
+        reason = not_improved(word, better_way(threshold), evidence.better, rates, spent, _EXCHANGE)
     if not baseline:  # there is no share of nothing
         return replace(
             nothing,
@@ -152,7 +166,8 @@ def _as_medians(
     """
     worse, better = beyond(baseline, candidate, threshold)
     if word == "improved" and not better:
-        word = "unchanged" if evidence.within <= level else "undecided"
+        kept: Word = "unchanged" if evidence.within <= level and not worse else "undecided"
+        return kept, "a typical pair improved beyond the limit, the medians did not"
     if (word == "regressed" and not worse) or (word == "unchanged" and worse):
         pair, medians = ("beyond", "not") if word == "regressed" else ("not beyond", "beyond it")
         return "undecided", f"the change of a typical pair is {pair} the limit, that of the medians is {medians}"

@@ -10,7 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import bdtr, bdtrc, betaincinv, gammaln
 
-from pytest_flperf.stats.inference.decision import Evidence, Tails, decide, of_change, of_floor, points_of, shared_rate
+from pytest_flperf.stats.inference.decision import (
+    Evidence,
+    Tails,
+    better_points,
+    decide,
+    not_improved,
+    of_change,
+    of_floor,
+    points_of,
+    shared_rate,
+)
 from pytest_flperf.stats.inference.findings import COUNTS, ErrorRates, Finding, Threshold, Word
 from pytest_flperf.stats.inference.independent_shares import Share, independent_interval, independent_tails
 
@@ -66,7 +76,8 @@ def judge_counts(
         reason = "none of the candidate's requests failed" if baseline.failed else "nothing failed"
         return _finding("unchanged", baseline, candidate, evidence if baseline.failed else None, reason)
     if word != "undecided":
-        return _finding(word, baseline, candidate, evidence, "")
+        why = not_improved(word, better_points(threshold), evidence.better, rates, spent, _ADVICE)
+        return _finding(word, baseline, candidate, evidence, why)
     shared = shared_rate(points_of(threshold), evidence.worse, rates, spent, _ADVICE)
     return _finding(word, baseline, candidate, evidence, shared or "too few failures to tell")
 

@@ -14,7 +14,9 @@ from pytest_flperf.results.records import Measured
 from pytest_flperf.stats.inference.decision import (
     Evidence,
     Tails,
+    better_points,
     decide,
+    not_improved,
     of_change,
     of_floor,
     points_of,
@@ -166,7 +168,9 @@ def _independent(baseline: _Side, candidate: _Side, threshold: Threshold, rates:
     word = decide(found, rates)
     return Finding(
         word, None, None, candidate.mean - baseline.mean, interval, found.probability, found.worse, 0, 0, None, method,
-        _why(found, threshold, rates, min(baseline.n, candidate.n), interval) if word == "undecided" else "",
+        _why(found, threshold, rates, min(baseline.n, candidate.n), interval)
+        if word == "undecided"
+        else not_improved(word, better_points(threshold), found.better, rates, 1.0, _ADVICE),
     )  # fmt: skip
 
 
