@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -122,6 +123,34 @@ def test_coalesced_share(make_sample: Make, case: Case) -> None:
     """The share of chunks that shared a read, over all streams."""
     result = summarise([make_sample(coalesced_chunks=5), make_sample()], planned_result(case))
     assert result.coalesced_pct == 25.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "target", "counts", "said"),
+    [
+        ({}, Target("openai"), (53, 26, "usage"), "26 of 53 prompt tokens"),
+        ({}, Target("openai"), (27, 26, "timings"), "26 of 53 prompt tokens"),
+        ({}, Target("llamacpp"), (53, 26, "usage"), "26 of 53 prompt tokens"),
+        ({}, Target("openai"), (53, 5, "usage"), ""),
+        ({}, Target("openai"), (53, None, "usage"), ""),
+        ({"prompt_cache": "reuse"}, Target("openai"), (53, 26, "usage"), ""),
+        ({"turns": 3}, Target("openai"), (53, 26, "usage"), ""),
+    ],
+)
+def test_prompts_out_of_the_cache(
+    make_sample: Make, case: Case, settings: dict[str, object], target: Target,
+    counts: tuple[int, int | None, str], said: str,
+) -> None:  # fmt: skip
+    """A warning where they should not be; with the backend to ask, unless that is the one."""
+    prompt, cached, source = counts
+    planned = planned_result(case, target=target)
+    planned = replace(planned, settings={**planned.settings, **settings})
+    samples = [make_sample(prompt_tokens=prompt, cached_tokens=cached, prompt_tokens_source=source)] * 3
+    notes = [note for note in summarise(samples, planned).notes if "cache" in note]
+    assert len(notes) == bool(said)
+    for note in notes:
+        assert note.startswith(f"warning: {said}")
+        assert ("--flperf-backend=llamacpp" in note) is (target.backend != "llamacpp")
 
 
 def test_stalls_need_both_bounds() -> None:

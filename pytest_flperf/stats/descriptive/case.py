@@ -19,6 +19,7 @@ from pytest_flperf.results.notes import warning
 from pytest_flperf.results.records import Distribution, Measured, PlannedCase, Requests
 from pytest_flperf.stats.descriptive.answer_texts import AnswerTexts
 from pytest_flperf.stats.descriptive.bottleneck import bottleneck
+from pytest_flperf.stats.descriptive.cached_prompts import cached_prompts
 from pytest_flperf.stats.descriptive.clock_quality import clock_quality
 from pytest_flperf.stats.descriptive.costs import CostTally
 from pytest_flperf.stats.descriptive.failed_requests import INFINITE, ZERO, with_failures, with_zeros
@@ -101,6 +102,7 @@ def summarise(
     arrived = tally.rates.arrived()
     asked_for = planned.target.model_id if planned.target is not None else None
     metrics = tally.metrics(tally.total - tally.ok if as_inf else 0)
+    prompt_source = _agreed(tally.prompt_token_sources)
     requests, clock = tally.requests(), clock_quality(tally.clock_sources, tally.lags_ns)
     processes = planned.load.processes if planned.load is not None else 1
     return Measured.of(
@@ -116,7 +118,7 @@ def summarise(
         tps_total=arrived.rate(arrived.tokens) if arrived is not None else None,
         finish_reasons=dict(tally.finish_reasons.most_common()),
         tokens_source=_agreed(tally.token_sources),
-        prompt_tokens_source=_agreed(tally.prompt_token_sources),
+        prompt_tokens_source=prompt_source,
         reasoning_tokens_source=_agreed(tally.reasoning_token_sources),
         tokens_per_chunk=tally.chunked_tokens / tally.token_chunks if tally.token_chunks else None,
         coalesced_pct=100 * tally.coalesced / tally.chunks if tally.chunks else None,
@@ -136,6 +138,7 @@ def summarise(
             *(arrived.notes if arrived is not None and tally.ok else ()),
             *bottleneck(requests, clock, processes),
             *cross_check(metrics),
+            *cached_prompts(metrics, planned.settings, planned.target, prompt_source),
         ),
     )
 
