@@ -83,6 +83,19 @@ def test_the_same_side_is_unchanged(tiny: Tiny, quick: str) -> None:
     assert {each["nodeid"] for each in lines} == {"tiny.json::one[reference]", "tiny.json::one[reference] [against]"}
 
 
+def test_a_note_on_both_sides_is_said_once(tiny: Tiny) -> None:
+    """Such as the name under which a server lists the model."""
+    tiny.suite({"max_tokens": 3})
+    listed = ReferenceConfig(_QUICK, models=("/models/reference.gguf",))
+    with ReferenceServer(listed, in_thread=True) as ours, ReferenceServer(listed, in_thread=True) as theirs:
+        done = tiny.run(
+            *at(ours.base_url), f"--flperf-against=base_url={theirs.base_url}",
+            "--flperf-fail-on=ttft_ms.p95 > +5%", "--flperf-fail-undecided", "--flperf-max-iterations=12",
+        )  # fmt: skip
+    assert done.ret == 1, done.text
+    assert done.case["message"].count("requests use that name") == 1
+
+
 def test_without_a_rule_nothing_fails(tiny: Tiny, steady: str, slow: str) -> None:
     """What is compared by default is told; a gate needs a rule."""
     tiny.suite({"max_tokens": 3})
