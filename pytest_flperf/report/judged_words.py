@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pytest_flperf.results.judged import Calibrated, Judge, ModelScore, PairScore, Pairwise, Rubric
+from pytest_flperf.results.notes import labelled
 
 __all__ = [
     "calibration_words",
@@ -75,7 +76,7 @@ def pairwise_words(pairwise: Pairwise) -> list[str]:
 
 def error_words(found: Rubric | Pairwise) -> list[str]:
     """Notes, and the judge's errors by reason."""
-    lines = [f"note: {note}" for note in found.notes]
+    lines = [labelled(note) for note in found.notes]
     errors = list(found.errors.items())
     lines += [f"judge error ({count}): {reason}" for reason, count in errors[:_ERRORS]]
     left = sum(count for _, count in errors[_ERRORS:])

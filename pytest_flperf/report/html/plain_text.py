@@ -9,6 +9,7 @@ from typing import Final
 from pytest_flperf._text import printable
 from pytest_flperf.report.html.content import CaseSection, FailedCase, Table
 from pytest_flperf.results.bounds import first_lines
+from pytest_flperf.results.notes import labelled
 
 __all__ = ["plain_failure", "plain_section"]
 
@@ -25,7 +26,7 @@ def plain_section(section: CaseSection) -> CaseSection:
     """The section with all that it holds as lines of text."""
     lines = [line for table in section.tables for line in _table(table)]
     lines += [f"{fact.term}: {fact.text}" for fact in section.facts]
-    lines += [f"Note: {note}" for note in section.notes]
+    lines += [each[0].upper() + each[1:] for each in map(labelled, section.notes)]
     lines += ["Run it again:", f"  {section.command}"]
     return replace(section, plain=tuple(lines), facts=(), tables=(), notes=(), answer="", command="")
 
