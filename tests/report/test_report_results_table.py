@@ -125,6 +125,14 @@ def test_a_failed_row_keeps_its_numbers(late_reads: int) -> None:
     assert [line[0] for line in rows(several, 80)[1]] != ["short-chat"] * 2
 
 
+def test_a_note_has_one_label() -> None:
+    """A warning among a case's details is no note as well."""
+    lines = [line.text for line in summary_lines(run(case(notes=("warning: slow", "cached"))), 80, 2)]
+    assert "  warning: slow" in lines
+    assert "  note: cached" in lines
+    assert not any("note: warning" in line for line in lines)
+
+
 def test_names_of_a_later_version() -> None:
     """A statistic or a metric that is not known makes no column, and no error."""
     odd = (budget("ttft_ms.p99_9 <= 5"), budget("later_ms.p50 <= 5"), budget("ttft_ms.x\x1b[31m <= 5"))
