@@ -154,7 +154,7 @@ def readings(content: str) -> Iterator[str]:
     joined = re.sub(r"\\r\\n[0-9a-f]{1,4}\\r\\n", "", content)
     yield joined
     yield re.sub(r'\\"\}.{1,60}?data: .{1,90}?\\"content\\": \\"', "", joined)
-    joined = re.sub(r"(?:\\r)?\\n(?:data: |\\t|[ \t])", "", joined)
+    joined = re.sub(r"(?:\\r)?\\n(?:data: |\\t|[ \t])|<wbr>", "", joined)
     for _ in range(4):
         joined = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), joined)
         joined = html.unescape(urllib.parse.unquote(joined))

@@ -24,7 +24,7 @@ NANO = ("--flperf-suite=tiny.json", "--flperf-model=flperf-nano")
 
 def page(tiny: Tiny) -> str:
     """The HTML report, with what it escapes."""
-    return html.unescape((tiny.folder / "page.html").read_text(encoding="utf-8"))
+    return html.unescape((tiny.folder / "page.html").read_text(encoding="utf-8").replace("<wbr>", ""))
 
 
 def rows(tiny: Tiny) -> list[dict[str, str]]:
