@@ -128,7 +128,7 @@ def test_all_failed() -> None:
 def test_plain_sections_say_the_same() -> None:
     """Of many cases, each is one text: its numbers, budgets, facts, notes and command."""
     cases, samples = grid(1, 25)
-    noted = [case("noted", notes=("a <b> note",), settings={"seed": 7}), *cases]
+    noted = [case("noted", notes=("a <b> note", "warning: late"), settings={"seed": 7}), *cases]
     html = Pages().run(run(*noted), samples)
     text = html.partition('id="case-1"')[2].partition("</pre>")[0]
     for part in (
@@ -136,7 +136,7 @@ def test_plain_sections_say_the_same() -> None:
         "11.0 to 19.0",
         "error_rate &lt;= 0",
         "Asked for: seed=7",
-        "Note: a &lt;b&gt; note",
+        "Note: a &lt;b&gt; note\nWarning: late\n",
     ):
         assert part in text, part
     assert "Run it again:\n  pytest" in text
