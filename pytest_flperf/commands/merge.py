@@ -110,14 +110,13 @@ def _parts(parsed: Parsed, files: RunFiles) -> Iterator[Part]:
 
 def _by_kind(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Folders and zip files that hold runs; names of single runs."""
-    from pytest_flperf.results.run_files import is_archive
+    from pytest_flperf.results.run_files import is_archive, is_searched
     from pytest_flperf.results.run_folder import RESULTS, RUN_LOG
 
     def holds_runs(name: str) -> bool:
-        path = Path(name)
         try:
-            return path.is_dir() and not any((path / file).exists() for file in (RESULTS, RUN_LOG))
-        except (OSError, ValueError):  # no right to look, a NUL
+            return is_searched(name) and not any((Path(name) / file).exists() for file in (RESULTS, RUN_LOG))
+        except OSError:  # no right to look
             return False
 
     several = [name for name in names if is_archive(Path(name)) or holds_runs(name)]

@@ -288,13 +288,13 @@ def _results_files(parsed: Parsed, importing: _Importing, files: RunFiles) -> It
     A name without one adds a line to the problems.
     """
     from pytest_flperf.history.run_names import RunNameError, RunNames, is_path
-    from pytest_flperf.results.run_files import RunFile, is_archive
+    from pytest_flperf.results.run_files import RunFile, is_archive, is_searched
     from pytest_flperf.results.run_folder import RESULTS
 
     problems = importing.problems
     for name in parsed.paths:
         path = Path(name)
-        if is_archive(path) or _is_folder(path):
+        if is_archive(path) or is_searched(name):
             known = len(files.problems) + len(files.killed)
             found = list(files.of(path))
             yield from found
@@ -311,10 +311,3 @@ def _results_files(parsed: Parsed, importing: _Importing, files: RunFiles) -> It
                 yield RunFile(results, str(results))
             else:
                 problems.append(f"{name}: the folder of that run is gone, and the store has it already")
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):  # a name too long, a NUL
-        return False

@@ -13,7 +13,7 @@ from typing import IO, Final, Self
 
 from pytest_flperf.results.run_folder import LATEST, RESULTS, RUN_LOG, SAMPLES
 
-__all__ = ["RunFile", "RunFiles", "is_archive"]
+__all__ = ["RunFile", "RunFiles", "is_archive", "is_searched"]
 
 _ENDING: Final = ".zip"
 _DEEPEST: Final = 8
@@ -155,6 +155,18 @@ def is_archive(path: Path) -> bool:
     """Whether a path is that of a zip file, sound or not."""
     try:
         return path.suffix.lower() == _ENDING and path.is_file()
+    except (OSError, ValueError):  # no right to look, a NUL
+        return False
+
+
+def is_searched(name: str) -> bool:
+    """Whether a name is that of a folder that is looked through for runs.
+
+    An empty name is not the current folder, and a whole file system is nobody's folder of runs.
+    """
+    path = Path(name)
+    try:
+        return bool(name.strip()) and path.is_dir() and path.resolve() != Path(path.resolve().anchor)
     except (OSError, ValueError):  # no right to look, a NUL
         return False
 

@@ -71,8 +71,9 @@ def test_names_of_no_run(command: list[str], capsys: pytest.CaptureFixture[str])
 def test_names_for_import_and_compare(capsys: pytest.CaptureFixture[str]) -> None:
     """Likewise; ``last`` is a run for ``compare`` alone."""
     for name in NAMES:
-        if name not in ("..",):
+        if name != "..":  # a folder of runs
             assert status("import", name, "--store=new.db") == pytest.ExitCode.USAGE_ERROR, name
+            assert status("merge", name) == pytest.ExitCode.USAGE_ERROR, name
         assert status("compare", name, "good.json") == pytest.ExitCode.USAGE_ERROR, name
         assert "Traceback" not in capsys.readouterr().err
 
