@@ -79,7 +79,7 @@ def test_dry_run(tiny: Tiny, more: tuple[str, ...]) -> None:
     )
     assert done.ret == 0, done.text
     assert done.lines[2].split()[:4] == ["tiny.json::one[m]", "7", "2", "1"]
-    assert "1 cases, 9 requests" in done.text
+    assert "1 case, 9 requests" in done.text
     assert "session starts" not in done.text
     assert not (tiny.folder / "reports").exists()
 
@@ -112,7 +112,8 @@ def test_dry_run_shows_what_would_run(tiny: Tiny, options: tuple[str, ...], left
     assert done.ret == (pytest.ExitCode.OK if left else pytest.ExitCode.NO_TESTS_COLLECTED), done.text
     rows = [line.partition("[")[0].partition("::")[2] for line in done.lines if line.startswith("tiny.json::")]
     assert rows == left
-    assert f"{len(left)} cases, {len(left)} requests" in done.text
+    cases = "1 case" if len(left) == 1 else f"{len(left)} cases"
+    assert f"{cases}, {len(left)} request" in done.text
     assert "session starts" not in done.text
 
 
@@ -123,7 +124,7 @@ def test_dry_run_of_tests_beside_suites(tiny: Tiny) -> None:
     (tiny.folder / "junit.xml").write_text("of an earlier run")
     done = tiny.run("tiny.json", ".", "--flperf-model=m", *tiny.at[:1], "--flperf-dry-run", "--junitxml=junit.xml")
     assert done.ret == 0, done.text
-    assert "1 cases, 1 requests" in done.text
+    assert "1 case, 1 request" in done.text
     assert "2 tests of yours would run as well" in done.text
     assert (tiny.folder / "junit.xml").read_text() == "of an earlier run"
 
